@@ -1,0 +1,1 @@
+"""Export, quantisation, measurement and choice of what ships."""

@@ -1,0 +1,30 @@
+"""The search for training parameters."""
+
+from pydantic import Field
+
+from sightline.config.base import Section
+
+
+class TuneConfig(Section):
+    """Ray Tune with ASHA over learning rate, weight decay and augmentation."""
+
+    enabled: bool = True
+    """False: train with the values in the train section."""
+    num_trials: int = Field(6, ge=1)
+    """Trials in the search."""
+    max_epochs: int = Field(6, ge=1)
+    """Epochs of a trial that is never stopped early."""
+    grace_epochs: int = Field(2, ge=1)
+    """Epochs every trial gets."""
+    train_share: float = Field(0.6, gt=0, le=1)
+    """Share of the training images that trials see."""
+    num_concurrent: int = Field(2, ge=1)
+    """Trials at a time."""
+    lr_range: tuple[float, float] = (3e-4, 3e-2)
+    """Learning rates, log-uniform."""
+    weight_decay_range: tuple[float, float] = (1e-5, 1e-2)
+    """Weight decays, log-uniform."""
+    augment_choices: tuple[float, ...] = (0.3, 0.6, 1.0)
+    """Strengths of augmentation, 0 (none) to 1."""
+    seed: int = 7
+    """Seed of the search."""

@@ -1,0 +1,1 @@
+"""Readers, checks, duplicates, splits, synthetic data and dataset versions."""

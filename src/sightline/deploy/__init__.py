@@ -1,0 +1,1 @@
+"""Canary, judge, promotion and rollback."""

@@ -1,0 +1,1 @@
+"""Predictions on a split, metrics and slices."""

@@ -1,0 +1,1 @@
+"""The promotion decision: paired, per slice, statistical."""

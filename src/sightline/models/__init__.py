@@ -1,0 +1,1 @@
+"""The network, its task head and the bundle that it travels in."""

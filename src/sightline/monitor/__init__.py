@@ -1,0 +1,1 @@
+"""Drift of served images and what is done about it."""

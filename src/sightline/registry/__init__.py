@@ -1,0 +1,1 @@
+"""Who is champion: the ledger, its MLflow mirror, the frozen golden set."""

@@ -1,0 +1,1 @@
+"""The evidence pack: one self-contained page and its JSON."""

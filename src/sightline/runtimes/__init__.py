@@ -1,0 +1,1 @@
+"""Runs a bundle's variant: eager PyTorch, ONNX Runtime, OpenVINO, TensorRT."""

@@ -1,0 +1,1 @@
+"""Verified reads and atomic commits: artifact folders, step keys, object stores."""
