@@ -115,7 +115,7 @@ def disk_faults_explained(folder: Path) -> Iterator[None]:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}:
             raise EnvironmentFault(
                 f"cannot write to {folder}: {error.strerror}",
-                remedy="free some space or choose another place (store.* in the configuration); finished steps are kept",,
+                remedy="free some space or choose another place (store.* in the configuration); finished steps are kept",
             ) from error
         raise
 
