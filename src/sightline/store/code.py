@@ -10,22 +10,20 @@ from sightline.store.digest import sha256_bytes, sha256_value
 
 _PACKAGE = "sightline"
 # Libraries whose version changes results; a new release of one is a cache miss.
-_LIBRARIES = tuple(
-    [
-        "evidently",
-        "nncf",
-        "numpy",
-        "onnx",
-        "onnxruntime",
-        "openvino",
-        "pandas",
-        "pillow",
-        "pytorch-lightning",
-        "ray",
-        "scipy",
-        "simplejpeg",
-        "torch",
-    ]
+_LIBRARIES = (
+    "evidently",
+    "nncf",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "pandas",
+    "pillow",
+    "pytorch-lightning",
+    "ray",
+    "scipy",
+    "simplejpeg",
+    "torch",
 )
 
 
