@@ -12,6 +12,8 @@ class IngestConfig(Section):
 
     source: str = ""
     """Folder with one sub-folder of images per class."""
+    exclude: tuple[str, ...] = ()
+    """Sub-folders of `source` that hold no class (masks, annotations)."""
     task: Literal["classification"] = "classification"
     """What the model predicts."""
     attributes: str = ""

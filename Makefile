@@ -1,0 +1,31 @@
+# Targets call scripts and commands; the logic is in them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check format compile lock clean
+PY := .venv/bin/python
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup:  ## make .venv from the hash-pinned lock (skipped when nothing changed)
+	@scripts/setup
+
+demo: setup  ## run the whole loop on generated images and print the verdict
+	@.venv/bin/sightline demo
+
+test: setup  ## run the tests
+	@$(PY) -m pytest -n 2 --dist loadfile
+
+check: setup  ## ruff, mypy --strict, import rules, generated files
+	@scripts/check
+
+format: setup  ## format the sources
+	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format -q .
+
+compile: setup  ## write pipelines/compiled/*.yaml
+	@$(PY) -m pipelines compile
+
+lock:  ## resolve requirements/*.lock anew from pyproject.toml
+	@scripts/lock
+
+clean:  ## remove runs and the environment
+	rm -rf .venv runs

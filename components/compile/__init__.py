@@ -1,0 +1,1 @@
+"""The compile step's contract."""

@@ -1,0 +1,1 @@
+"""The gate step's contract."""

@@ -1,0 +1,1 @@
+"""The reject step's contract."""

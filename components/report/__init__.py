@@ -1,0 +1,1 @@
+"""The report step's contract."""

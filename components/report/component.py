@@ -1,0 +1,27 @@
+"""The end of every run, whatever happened."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Output
+
+from components.images import BASE
+
+
+@dsl.component(base_image=BASE, install_kfp_package=False)
+def report(status: dsl.PipelineTaskFinalStatus, store: dict, run_id: str, page: Output[HTML]) -> str:
+    """Writes the evidence pack and fails unless the run ended in exactly one decision.
+
+    Args:
+        status: How the run ended, from Kubeflow.
+        store: Where the run keeps its things.
+        run_id: The run that this belongs to.
+
+    Returns:
+        page: The report.
+        Output: "promoted", "rejected" or "rolled-back".
+    """
+    from sightline.config.store import StoreConfig
+    from sightline.report import conclude
+
+    summary = conclude.conclude(run_id=run_id, state=status.state, error=status.error_message or "", store=StoreConfig(**store))
+    conclude.publish(summary, page.path)
+    return summary.status

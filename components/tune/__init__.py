@@ -1,0 +1,1 @@
+"""The tune step's contract."""

@@ -1,0 +1,40 @@
+"""The search for training parameters."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+
+from components.images import TRAIN
+
+
+@dsl.component(base_image=TRAIN, install_kfp_package=False)
+def tune(
+    dataset: Input[Dataset], tune: dict, train: dict, store: dict, run_id: str, tuned: Output[Artifact], metrics: Output[Metrics]
+) -> str:
+    """Searches learning rate, weight decay and augmentation on the training and validation splits.
+
+    Args:
+        dataset: A dataset version.
+        tune: The tune section of the configuration.
+        train: The train section: the starting point, and what is not searched.
+        store: Where the run keeps its things.
+        run_id: The run that this belongs to.
+
+    Returns:
+        tuned: The best training parameters and all trials.
+        metrics: Best and untuned validation accuracy.
+        Output: Always "done".
+    """
+    from sightline.config.store import StoreConfig
+    from sightline.config.train import TrainConfig
+    from sightline.config.tune import TuneConfig
+    from sightline.tune import step
+
+    done = step.run(
+        dataset=dataset.path,
+        config=TuneConfig(**tune),
+        train=TrainConfig(**train),
+        store=StoreConfig(**store),
+        run_id=run_id,
+        output=tuned.path,
+    )
+    return done.publish(metrics=metrics.metadata)

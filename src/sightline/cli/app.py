@@ -1,0 +1,175 @@
+"""The commands and their options; the work is elsewhere."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline import __version__
+
+app = typer.Typer(
+    name="sightline",
+    help="Retrains vision models on a schedule and never ships a worse one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    epilog="Exit codes: 0 ok, 2 usage, 3 the gate says no, 4 drift, 5 rolled back, 65 bad data, 75 try again. --debug shows tracebacks.",
+)
+data_app = typer.Typer(help="Looks at images before anything is trained.", no_args_is_help=True)
+config_app = typer.Typer(help="Shows the configuration.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable result on standard output.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one value, e.g. --set train.epochs=5.")
+]
+Workspace = Annotated[Path, typer.Option(help="Folder for runs, finished steps and the registry.")]
+ConfigFile = Annotated[Path, typer.Argument(help="A sightline.yaml; make one with `sightline init`.")]
+
+
+def emit(value: object) -> None:
+    """Writes a JSON value to standard output."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+@app.callback(invoke_without_command=True)
+def root(*, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    """Retrains vision models on a schedule and never ships a worse one."""
+    if version:
+        sys.stdout.write(f"sightline {__version__}\n")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: sightline demo --scenario bad-model")
+def demo(
+    *,
+    scenario: Annotated[str, typer.Option(help="ok, bad-model or bad-canary.")] = "ok",
+    workspace: Workspace = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Runs the whole loop on generated images: first model, drift, retraining, canary. Two minutes on two cores, no network."""
+    from sightline.cli import demo as command
+
+    raise typer.Exit(command.demo(scenario, workspace=workspace, as_json=as_json))
+
+
+@app.command(epilog="Example: sightline run sightline.yaml --set train.epochs=20")
+def run(config: ConfigFile, *, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Runs the retrain pipeline on your own images: ingest, tune, train, gate, compile, gate, canary."""
+    from sightline.cli import run as command
+    from sightline.config.load import load_config
+
+    raise typer.Exit(command.run(load_config(config, overrides or ()), as_json=as_json))
+
+
+@app.command(epilog="Example: sightline init --data ./images > sightline.yaml")
+def init(data: Annotated[Path, typer.Option(help="Folder with one sub-folder of images per class.")]) -> None:
+    """Looks at a folder of images and prints a configuration for it."""
+    from sightline.cli import data as command
+
+    sys.stdout.write(command.initial_config(data))
+
+
+@data_app.command(epilog="Example: sightline data check ./images --json")
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder with one sub-folder of images per class.")],
+    *,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Counts, formats, damaged files, duplicates and the leaks that a random split would have."""
+    from sightline.cli import data as command
+    from sightline.config.load import load_config
+
+    config = load_config(None, [*(overrides or ()), f"ingest.source={folder.resolve()}"])
+    report = command.check(config.ingest)
+    if as_json:
+        emit(report.model_dump(mode="json"))
+    else:
+        sys.stdout.write(command.describe(report))
+
+
+@config_app.command()
+def show(
+    config: Annotated[Path | None, typer.Argument(help="A sightline.yaml; without it, the defaults.")] = None,
+    *,
+    overrides: Overrides = None,
+) -> None:
+    """The resolved configuration, every key with its value."""
+    from sightline.config.load import dump_config, load_config
+
+    sys.stdout.write(dump_config(load_config(config, overrides or ())))
+
+
+@config_app.command()
+def schema() -> None:
+    """The JSON schema of sightline.yaml, with a description and a unit for each key."""
+    from sightline.config.run import RunConfig
+
+    emit(RunConfig.model_json_schema())
+
+
+@app.command(epilog="Example: sightline champions --json")
+def champions(
+    *,
+    registry: Annotated[Path, typer.Option(help="The registry folder (store.registry).")] = Path("runs/registry"),
+    as_json: AsJson = False,
+) -> None:
+    """Who was champion when."""
+    from sightline.cli import registry as command
+
+    history = command.history(registry)
+    if as_json:
+        emit(history)
+    else:
+        sys.stdout.write(command.describe(history))
+
+
+@app.command(epilog="Example: sightline rollback --registry runs/registry")
+def rollback(
+    *,
+    registry: Annotated[Path, typer.Option(help="The registry folder (store.registry).")] = Path("runs/registry"),
+    as_json: AsJson = False,
+) -> None:
+    """Makes the previous champion champion again."""
+    from sightline.cli import registry as command
+
+    champion = command.rollback(registry)
+    if as_json:
+        emit(champion)
+    else:
+        sys.stdout.write(command.describe([champion]))
+
+
+@app.command(epilog="Example: sightline serve --port 8080")
+def serve(
+    *,
+    registry: Annotated[Path, typer.Option(help="The registry folder (store.registry).")] = Path("runs/registry"),
+    host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to bind to.")] = 8080,
+    log: Annotated[Path, typer.Option(help="Folder for the log of served images, which `sightline monitor` reads.")] = Path("runs/served"),
+) -> None:
+    """Serves the champion over HTTP (Open Inference Protocol v2) until it is stopped."""
+    from sightline.cli import registry as command
+
+    raise typer.Exit(command.serve(registry, host=host, port=port, log=log))
+
+
+@app.command(epilog="Example: sightline monitor sightline.yaml --served runs/served")
+def monitor(
+    config: ConfigFile,
+    *,
+    served: Annotated[Path, typer.Option(help="Folder of the server's log.")] = Path("runs/served"),
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compares what was served with the champion's reference: wait, ignore, label or retrain (exit code 4)."""
+    from sightline.cli import run as command
+    from sightline.config.load import load_config
+
+    raise typer.Exit(command.monitor(load_config(config, overrides or ()), served=served, as_json=as_json))

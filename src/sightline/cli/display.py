@@ -1,0 +1,74 @@
+"""One line per step: name, result, time, and "cached" where it was."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+from sightline.store.steps import StepRecord, read_records
+
+_NAME_WIDTH = 15
+_TEXT_WIDTH = 104
+_QUIET_S = 15.0
+
+
+class Display:
+    """Prints step records as they change: live on a terminal, otherwise a line when a step ends and one every 15 s while it works."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._live = self._stream.isatty()
+        self._shown: set[float] = set()
+        self._spoke = time.monotonic()
+
+    def heading(self, text: str) -> None:
+        """A title above the steps that follow."""
+        self._write(f"\n{text}\n")
+
+    def text(self, text: str) -> None:
+        """Plain text as it is."""
+        self._clear()
+        self._write(text)
+
+    def line(self, name: str, text: str, seconds: float, *, mark: str = "✓") -> None:
+        """One finished line."""
+        self._clear()
+        self._write(f"  {mark} {name:<{_NAME_WIDTH}}{text:<{_TEXT_WIDTH}} {seconds:6.1f} s\n")
+
+    def update(self, folder: Path) -> None:
+        """Shows what changed in a run's ``steps`` folder."""
+        for record in read_records(folder):
+            if record.started_at in self._shown:
+                continue
+            if record.status == "running":
+                self._working(record)
+            else:
+                self._shown.add(record.started_at)
+                self._finished(record)
+
+    def _finished(self, record: StepRecord) -> None:
+        if record.status == "failed":
+            self.line(record.name, record.error.splitlines()[0][:_TEXT_WIDTH], record.seconds, mark="✗")
+        else:
+            self.line(record.name, record.headline + (" · cached" if record.cached else ""), record.seconds, mark=_mark(record.outcome))
+
+    def _working(self, record: StepRecord) -> None:
+        seconds = time.time() - record.started_at
+        if self._live:
+            self._clear()
+            self._write(f"  … {record.name:<{_NAME_WIDTH}}{(record.progress or 'starting')[:_TEXT_WIDTH]} {seconds:.0f} s")
+        elif time.monotonic() - self._spoke > _QUIET_S:
+            self._write(f"  … {record.name:<{_NAME_WIDTH}}{record.progress} ({seconds:.0f} s)\n")
+
+    def _clear(self) -> None:
+        if self._live:
+            self._stream.write("\r\x1b[2K")
+
+    def _write(self, text: str) -> None:
+        self._spoke = time.monotonic()
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def _mark(outcome: str) -> str:
+    return {"fail": "✗", "inconclusive": "?", "rolled-back": "↩", "retrain": "!"}.get(outcome, "✓")

@@ -1,0 +1,94 @@
+"""Starts a pipeline on this machine and waits for it."""
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from sightline.cli.display import Display
+from sightline.cli.supervise import supervise
+from sightline.config.store import StoreConfig
+from sightline.errors import EnvironmentFault, UsageError
+from sightline.store.artifact import disk_faults_explained, write_file
+from sightline.store.steps import StepRecord, read_records
+
+# Nothing calls home, and no library prints progress bars into the log.
+_QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TQDM_DISABLE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def run_pipeline(name: str, arguments: Mapping[str, object], *, store: StoreConfig, run_id: str, display: Display) -> list[StepRecord]:
+    """The records of the steps of a pipeline that ran to its end.
+
+    Args:
+        name: retrain or monitor.
+        arguments: the pipeline's parameters besides ``run_id`` and ``store``.
+        store: absolute places.
+        run_id: the run's name; its folder is ``store.runs/run_id``.
+        display: where the steps are shown.
+
+    Raises:
+        EnvironmentFault: the disk is full.
+        KeyboardInterrupt: the person stopped it; everything started is gone.
+    """
+    folder = Path(store.runs) / run_id
+    arguments_file = folder / "arguments.json"
+    with disk_faults_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(arguments_file, json.dumps({**arguments, "run_id": run_id, "store": store.model_dump(mode="json")}, indent=1).encode())
+        supervise(
+            [sys.executable, "-m", "pipelines", "run", name, "--arguments", str(arguments_file), "--folder", str(folder)],
+            environment=_QUIET,
+            folder=repository(),
+            log=folder / "log.txt",
+            on_tick=lambda: display.update(folder / "steps"),
+        )
+    return read_records(folder / "steps")
+
+
+def repository() -> Path:
+    """The checkout that holds `pipelines/` and `components/`: the working directory's, else the one that this package was installed from.
+
+    Raises:
+        EnvironmentFault: there is none.
+    """
+    package = importlib.util.find_spec("sightline")
+    origin = Path(package.origin).resolve() if package and package.origin else Path.cwd()
+    for folder in (Path.cwd(), *Path.cwd().parents, *origin.parents):
+        if (folder / "pipelines" / "retrain.py").is_file() and (folder / "components").is_dir():
+            return folder
+    raise EnvironmentFault("the pipelines/ and components/ folders were not found", remedy="run this inside a checkout of Sightline")
+
+
+def absolute(store: StoreConfig, base: Path | None = None) -> StoreConfig:
+    """The same places, absolute, because each step runs in a process of its own; ``s3://`` and ``http(s)://`` stay as they are."""
+    root = base or Path.cwd()
+    places = {key: value if "://" in value else str(root / value) for key, value in store.model_dump().items()}
+    if places["tracking"].startswith("sqlite:///"):
+        places["tracking"] = "sqlite:///" + str(root / places["tracking"].removeprefix("sqlite:///"))
+    return StoreConfig(**places)
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and is not used twice by one machine."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def point_latest(folder: Path) -> None:
+    """Makes ``latest`` beside the folder point to it."""
+    link = folder.parent / "latest"
+    if link.exists() and not link.is_symlink():
+        raise UsageError(f"{link} is in the way: it is not a link that Sightline made", remedy="move it away")
+    aside = folder.parent / f".latest.{os.getpid()}"
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(folder.name)
+    aside.replace(link)

@@ -1,0 +1,73 @@
+"""`sightline run` and `sightline monitor`: a pipeline on the user's own data."""
+
+import sys
+from pathlib import Path
+
+from sightline.cli.app import emit
+from sightline.cli.display import Display
+from sightline.cli.launch import absolute, new_run_id, point_latest, run_pipeline
+from sightline.config.run import RunConfig
+from sightline.errors import DataError, SightlineError, UsageError
+from sightline.report.pack import Summary, write_pack
+from sightline.store.steps import StepRecord
+
+
+def run(config: RunConfig, *, as_json: bool) -> int:
+    """Runs the retrain pipeline; the exit code says how it ended (0 promoted, 3 rejected, 5 rolled back)."""
+    _check_source(config)
+    return _pipeline("retrain", config, title="Retrain run", as_json=as_json)
+
+
+def monitor(config: RunConfig, *, served: Path, as_json: bool) -> int:
+    """Runs the monitor pipeline; exit code 4 when the decision is to retrain."""
+    if not served.is_dir():
+        raise UsageError(
+            f"there is no folder {served}", remedy="name the log folder of the server: --served DIR (see `sightline serve --log`)"
+        )
+    return _pipeline("monitor", config, title="Drift check", as_json=as_json, served=str(served.resolve()))
+
+
+def _pipeline(name: str, config: RunConfig, *, title: str, as_json: bool, **arguments: object) -> int:
+    store = absolute(config.store)
+    run_id = new_run_id()
+    display = Display(sys.stderr if as_json else sys.stdout)
+    display.heading(f"{title} {run_id}")
+    sections = ("ingest", "tune", "train", "gate", "compile", "deploy") if name == "retrain" else ("monitor",)
+    values = {section: getattr(config, section).model_dump(mode="json") for section in sections}
+    if "ingest" in values:
+        values["ingest"]["source"] = str(Path(config.ingest.source).resolve())
+    records = run_pipeline(name, {**values, **arguments}, store=store, run_id=run_id, display=display)
+    folder = Path(store.runs) / run_id
+    summary = write_pack(folder, store=store, run_ids=[run_id], title=title)
+    point_latest(folder)
+    close(summary, records, folder, display=display, as_json=as_json)
+    return summary.exit_code
+
+
+def close(summary: Summary, records: list[StepRecord], folder: Path, *, display: Display, as_json: bool) -> None:
+    """Says how it ended and where the report is.
+
+    Raises:
+        SightlineError: a step failed; the message and the exit code are the step's.
+    """
+    if as_json:
+        emit(summary.model_dump(mode="json"))
+    display.heading(f"{summary.status.upper()}: {summary.reason}")
+    display.text(f"  report   {folder / 'report.html'}\n  summary  {folder / 'summary.json'}\n")
+    failed = next((record for record in records if record.status == "failed" and record.name != "report"), None)
+    if failed is not None:
+        error = SightlineError(
+            f"{failed.name} failed: {failed.error}", remedy="" if "remedy:" in failed.error else f"the log: {folder / 'log.txt'}"
+        )
+        error.exit_code = failed.exit_code or 1
+        raise error
+
+
+def _check_source(config: RunConfig) -> None:
+    if not config.ingest.source:
+        raise UsageError("ingest.source is not set", remedy="set it to the folder with one sub-folder of images per class")
+    source = Path(config.ingest.source)
+    if not source.is_dir():
+        raise UsageError(f"ingest.source: there is no folder {source}", remedy="check the path; each sub-folder of it is one class")
+    if not any(child.is_dir() for child in source.iterdir()):
+        raise DataError(f"{source} has no sub-folders", remedy="put the images of each class into a folder named after the class")

@@ -1,0 +1,67 @@
+"""A small real run: generated images, real training, real servers, through kfp.local."""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sightline.cli.display import Display
+from sightline.cli.launch import run_pipeline
+from sightline.config.compile import CompileConfig
+from sightline.config.deploy import DeployConfig
+from sightline.config.gate import GateConfig
+from sightline.config.ingest import IngestConfig
+from sightline.config.run import RunConfig
+from sightline.config.store import StoreConfig
+from sightline.config.train import TrainConfig
+from sightline.config.tune import TuneConfig
+from sightline.data.synthetic import generate
+from sightline.store.steps import StepRecord
+
+Run = Callable[..., list[StepRecord]]
+
+
+def small_config(images: Path, **gate: object) -> RunConfig:
+    return RunConfig(
+        ingest=IngestConfig(source=str(images), group_by=("lot",), slices=("material", "camera"), min_images_per_class=5),
+        tune=TuneConfig(enabled=False),
+        train=TrainConfig(epochs=2, num_processes=1, warm_start=False),
+        gate=GateConfig(**{"min_accuracy": 0.01, "min_slice_accuracy": 0.0, "margin": 0.5, "parity_margin": 0.5, **gate}),
+        compile=CompileConfig(variants=("onnxruntime-fp32", "openvino-fp32"), rounds=5, max_accuracy_drop=0.5, min_agreement=0.5),
+        deploy=DeployConfig(min_requests=40, max_requests=1000, num_sentinels=4),
+    )
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("images") / "parts"
+    generate(folder, lots=range(20), images_per_lot=12, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def store(tmp_path, cache) -> StoreConfig:
+    return StoreConfig(cache=str(cache), registry=str(tmp_path / "registry"), runs=str(tmp_path / "runs"), tracking=f"sqlite:///{tmp_path}/mlflow.db")
+
+
+@pytest.fixture
+def retrain(store, monkeypatch) -> Run:
+    def run(config: RunConfig, run_id: str = "run", library: Path | None = None) -> list[StepRecord]:
+        if library is not None:
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(library), *filter(None, [os.environ.get("PYTHONPATH")])]))
+        sections = ("ingest", "tune", "train", "gate", "compile", "deploy")
+        arguments = {section: getattr(config, section).model_dump(mode="json") for section in sections}
+        records = run_pipeline("retrain", arguments, store=store, run_id=run_id, display=Display(io.StringIO()))
+        if not records:
+            sys.stderr.write((Path(store.runs) / run_id / "log.txt").read_text())
+        return records
+
+    return run
