@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class Manifest(BaseModel):
     """What an artifact folder holds and what it was made from.
 
     ``digest`` covers ``kind`` and ``files`` only: a change of code that leaves the content alone leaves the digest alone,
-    so the steps behind it stay cached.
+    so the steps behind it stay cached. ``seal`` covers every other field, so that a result or a configuration cannot be altered unnoticed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,16 @@ class Manifest(BaseModel):
     config: dict[str, Any] = {}
     seed: int | None = None
     result: dict[str, Any] = {}
+    seal: str = ""
+
+    def sealed(self) -> "Manifest":
+        """The same manifest with its seal, as it will be read back."""
+        read_back = Manifest.model_validate_json(self.model_dump_json())
+        return read_back.model_copy(update={"seal": read_back.expected_seal()})
+
+    def expected_seal(self) -> str:
+        """The digest of all other fields."""
+        return sha256_value(self.model_dump(mode="json", exclude={"seal"}))
 
 
 class Artifact:
@@ -83,7 +94,7 @@ def open_artifact(folder: Path, kind: str | tuple[str, ...]) -> Artifact:
     kinds = (kind,) if isinstance(kind, str) else kind
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} is not a finished artifact: it has no {MANIFEST}", remedy="run the step that makes it again") from None
     except ValidationError as error:
         raise DataError(f"{folder / MANIFEST} is damaged: {error.error_count()} invalid fields", remedy="run the step again") from None
@@ -92,6 +103,8 @@ def open_artifact(folder: Path, kind: str | tuple[str, ...]) -> Artifact:
     problems = [problem for entry in manifest.files if (problem := _problem(folder, entry))]
     if content_digest(manifest.kind, manifest.files) != manifest.digest:
         problems.append(f"{MANIFEST}: the file list does not match its own digest")
+    if manifest.expected_seal() != manifest.seal:
+        problems.append(f"{MANIFEST}: its fields do not match its seal")
     if problems:
         raise DataError(f"{folder} was altered after it was written", problems=problems, remedy="delete the folder and run the step again")
     return Artifact(folder, manifest)
@@ -136,7 +149,7 @@ def commit_artifact(target: Path, kind: str, write: Callable[[Path], Mapping[str
         try:
             fields = write(aside)
             files = _synced_entries(aside)
-            manifest = Manifest(kind=kind, digest=content_digest(kind, files), files=files, **fields)
+            manifest = Manifest(kind=kind, digest=content_digest(kind, files), files=files, **fields).sealed()
             _write_synced(aside / MANIFEST, manifest.model_dump_json(indent=1).encode())
             _rename_into_place(aside, target)
         finally:
@@ -145,6 +158,7 @@ def commit_artifact(target: Path, kind: str, write: Callable[[Path], Mapping[str
 
 
 def _synced_entries(folder: Path) -> tuple[FileEntry, ...]:
+    (folder / MANIFEST).unlink(missing_ok=True)  # that of an artifact that was copied into this one
     entries = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         with path.open("rb") as file:
@@ -162,24 +176,32 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 def _rename_into_place(aside: Path, target: Path) -> None:
     aside.chmod(0o755)
+    for folder in (*(path for path in aside.rglob("*") if path.is_dir()), aside):
+        _sync_folder(folder)
     try:
         aside.rename(target)
     except OSError as error:
-        # Somebody committed the same key first: theirs counts, ours is dropped.
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST} or not (target / MANIFEST).is_file():
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise
-    directory = os.open(target.parent, os.O_RDONLY)
+        # Somebody committed the same key first: theirs counts, ours is dropped.
+        if not (target / MANIFEST).is_file():
+            raise DataError(f"{target} is in the way: it has no {MANIFEST}", remedy="delete it and run the step again") from None
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Writes a single file atomically: the old content or the new one, never a part."""
     with disk_faults_explained(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # process ids repeat across containers, and threads share one
         try:
             _write_synced(aside, data)
             aside.replace(path)
@@ -188,15 +210,17 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def materialise(artifact: Artifact, output: Path) -> None:
-    """Puts a committed artifact at ``output``: hard links where the file system allows, else copies."""
+    """Puts a committed artifact at ``output``, the manifest last: hard links where the file system allows, else copies."""
     shutil.rmtree(output, ignore_errors=True)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(artifact.folder, output, copy_function=_link_or_copy)
+    with disk_faults_explained(output):
+        output.mkdir(parents=True, exist_ok=True)
+        for name in (*(entry.path for entry in artifact.manifest.files), MANIFEST):
+            (output / name).parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(artifact.folder / name, output / name)
 
 
-def _link_or_copy(source: str, target: str) -> str:
+def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-    return target

@@ -1,7 +1,8 @@
 """Runs one step: looks its key up, does the work once, commits the folder, records what happened."""
 
-import os
+import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from sightline.config.store import StoreConfig
-from sightline.errors import SightlineError
+from sightline.errors import EnvironmentFault, SightlineError
 from sightline.store.artifact import MANIFEST, Artifact, commit_artifact, materialise, open_artifact, write_file
 from sightline.store.code import code_digest
 from sightline.store.digest import sha256_value
@@ -109,7 +110,7 @@ def run_step(step: Step, *, store: StoreConfig, run_id: str, output: Path, work:
     """
     code = code_digest(step.module)
     key = sha256_value({"kind": step.kind, "code": code, "inputs": dict(step.inputs), "config": dict(step.config), "seed": step.seed})
-    target = Path(store.cache) / step.name / (key[:32] if step.reusable else f"{run_id}-{key[:16]}-{os.getpid()}")
+    target = Path(store.cache) / step.name / (key[:32] if step.reusable else f"{run_id}-{key[:16]}-{uuid.uuid4().hex[:8]}")
     recorder = _Recorder(Path(store.runs) / run_id / "steps", step.name)
     cached = step.reusable and (target / MANIFEST).is_file()
 
@@ -146,7 +147,8 @@ class _Recorder:
         self._write()
 
     def progress(self, text: str) -> None:
-        self._write(progress=text)
+        with contextlib.suppress(EnvironmentFault):  # a full disk for records must not stop the work
+            self._write(progress=text)
 
     def done(self, artifact: Artifact, result: StepResult, *, cached: bool) -> None:
         fields = {"folder": str(artifact.folder), "digest": artifact.digest, "cached": cached, "progress": ""}
@@ -154,7 +156,8 @@ class _Recorder:
 
     def failed(self, error: BaseException) -> None:
         code = error.exit_code if isinstance(error, SightlineError) else 1
-        self._write(status="failed", error=str(error) or type(error).__name__, exit_code=code, progress="")
+        with contextlib.suppress(EnvironmentFault):  # the step's own error is the one to show
+            self._write(status="failed", error=str(error) or type(error).__name__, exit_code=code, progress="")
 
     def _write(self, **changes: Any) -> None:
         self._record = self._record.model_copy(update={**changes, "seconds": round(time.monotonic() - self._started, 3)})
