@@ -20,8 +20,8 @@ def report(status: dsl.PipelineTaskFinalStatus, store: dict, run_id: str, page: 
         Output: "promoted", "rejected" or "rolled-back".
     """
     from sightline.config.store import StoreConfig
-    from sightline.report import conclude
+    from sightline.report.conclude import conclude
 
-    summary = conclude.conclude(run_id=run_id, state=status.state, error=status.error_message or "", store=StoreConfig(**store))
-    conclude.publish(summary, page.path)
-    return summary.status
+    return conclude(
+        run_id=run_id, state=status.state, error=status.error_message or "", store=StoreConfig(**store), page=page.path
+    ).status

@@ -1,1 +1,1 @@
-"""The evidence pack: one self-contained page and its JSON."""
+"""The evidence pack: one page and one summary that say what happened and why, made from what the steps committed."""

@@ -1,0 +1,90 @@
+"""What the gate has seen: right and wrong answers per golden image, sentinels, size and latency."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.evaluate.predict import Answers
+from sightline.evaluate.verdict import Stage
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sentinel:
+    """A must-never-fail image and the answer to it; ``predicted`` is empty for an invalid answer."""
+
+    location: str
+    label: str
+    predicted: str
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The measured p95 of the chosen variant at batch 1, or why there is none."""
+
+    p95_ms: float | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the policy is applied to; arrays are in the order of the golden images.
+
+    Attributes:
+        stage: trained or compiled.
+        labels_N: true class indices.
+        masks: images of each slice.
+        candidate: the candidate's answers.
+        champion: the champion's answers, None for a first model.
+        eager: answers of a compiled candidate's own weights before compilation, None for a trained one.
+        same_model: the candidate is the champion, bit for bit.
+        sentinels: answers to the must-never-fail images.
+        size_bytes: size of what ships.
+        latency: measured latency; None for a trained candidate, which does not ship as it is.
+    """
+
+    stage: Stage
+    labels_N: npt.NDArray[np.int64]
+    masks: Mapping[str, BoolArray]
+    candidate: Answers
+    champion: Answers | None
+    eager: Answers | None
+    same_model: bool
+    sentinels: tuple[Sentinel, ...]
+    size_bytes: int
+    latency: Latency | None
+
+    def correct(self, answers: Answers) -> BoolArray:
+        """Which images are answered correctly."""
+        right: BoolArray = answers.predicted_N == self.labels_N
+        return right
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models on the same images, in counts."""
+
+    num_images: int
+    num_correct_old: int
+    num_correct_new: int
+    num_broken: int
+    num_fixed: int
+
+    @classmethod
+    def count(cls, old_N: BoolArray, new_N: BoolArray) -> "Pair":
+        """The counts of two arrays of right and wrong, image by image."""
+        broken, fixed = int((old_N & ~new_N).sum()), int((~old_N & new_N).sum())
+        return cls(len(old_N), int(old_N.sum()), int(new_N.sum()), broken, fixed)
+
+    @property
+    def discordance(self) -> float:
+        """The share of images on which the models differ in being right; 0 without images."""
+        return (self.num_broken + self.num_fixed) / self.num_images if self.num_images else 0.0
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the new model minus the old one's; 0 without images."""
+        return (self.num_fixed - self.num_broken) / self.num_images if self.num_images else 0.0

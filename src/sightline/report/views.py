@@ -1,0 +1,266 @@
+"""What the page reads from the steps' files: every field may be absent, an unknown one is ignored, a wrong one counts as absent."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+
+Interval = tuple[float | None, float | None]
+
+
+class View(BaseModel):
+    """A frozen record that is never in the way of a report: what cannot be read is None or empty, and is shown as not recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _or_default(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            return cls.model_fields[info.field_name or ""].get_default(call_default_factory=True)
+
+
+class CheckView(View):
+    """One question of the gate and its answer."""
+
+    name: str = ""
+    kind: str = ""
+    slice: str = ""
+    required: bool = False
+    outcome: str = ""
+    num_images: int | None = None
+    reference: float | None = None
+    value: float | None = None
+    estimate: float | None = None
+    interval: Interval | None = None
+    p_value: float | None = None
+    margin: float | None = None
+    test: str = ""
+    num_broken: int | None = None
+    num_fixed: int | None = None
+    labels_needed: int | None = None
+    detail: str = ""
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether the estimate is a difference of shares, which can be drawn around zero."""
+        return self.reference is not None and self.estimate is not None and self.kind not in {"size", "latency"}
+
+    @property
+    def low(self) -> float | None:
+        """Lower bound of the estimate."""
+        return self.interval[0] if self.interval else None
+
+    @property
+    def high(self) -> float | None:
+        """Upper bound of the estimate."""
+        return self.interval[1] if self.interval else None
+
+
+class FlipsView(View):
+    """How many golden images changed sides."""
+
+    num_broken: int | None = None
+    num_fixed: int | None = None
+
+
+class VerdictView(View):
+    """``verdict.json``."""
+
+    stage: str = ""
+    outcome: str = ""
+    candidate: str = ""
+    variant: str = ""
+    champion: str = ""
+    champion_generation: int = 0
+    golden_digest: str = ""
+    num_images: int | None = None
+    looks: int | None = None
+    checks: tuple[CheckView, ...] = ()
+    flips: FlipsView = FlipsView()
+    reason: str = ""
+
+    @property
+    def overall(self) -> CheckView | None:
+        """The check over all golden images."""
+        return next((check for check in self.checks if check.kind == "overall"), None)
+
+    @property
+    def slices(self) -> tuple[CheckView, ...]:
+        """Checks of single slices, the worst first: by difference where there is one, else by accuracy; unknown ones last."""
+        found = [check for check in self.checks if check.kind in {"slice", "critical-slice"}]
+        return tuple(sorted(found, key=_badness))
+
+
+def _badness(check: CheckView) -> tuple[int, float]:
+    rank = {"fail": 0, "inconclusive": 1, "warn": 2}.get(check.outcome, 3) if check.required or check.outcome in {"fail", "warn"} else 3
+    value = check.estimate if check.is_difference else check.value
+    return (rank, value if value is not None else 9.0)
+
+
+class VariantView(View):
+    """One compiled variant in ``benchmark.json``."""
+
+    name: str = ""
+    status: str = ""
+    reason: str = ""
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    throughput_ips: float | None = None
+    size_bytes: float | None = None
+    accuracy: float | None = None
+    agreement: float | None = None
+    max_abs_diff: float | None = None
+
+
+class BenchmarkView(View):
+    """``benchmark.json``; ``machine`` is text or a mapping, as compile wrote it."""
+
+    variants: tuple[VariantView, ...] = ()
+    chosen: str = ""
+    machine: dict[str, Any] | str = ""
+
+    def variant(self, name: str) -> VariantView | None:
+        """The variant of that name."""
+        return next((variant for variant in self.variants if variant.name == name), None)
+
+
+class ArmView(View):
+    """What one arm of the canary did: counts, and latencies where there were requests."""
+
+    requests: int | None = None
+    errors: int | None = None
+    slow: int | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+
+
+class MomentView(View):
+    """One point of the canary's timeline."""
+
+    t: float | None = None
+    state: str = ""
+    requests: float | None = None
+    canary_requests: float | None = None
+    canary_share: float | None = None
+    errors: float | None = None
+    e_values: dict[str, float] = {}
+
+
+class DeploymentView(View):
+    """``deployment.json``."""
+
+    outcome: str = ""
+    reason: str = ""
+    timeline: tuple[MomentView, ...] = ()
+    arms: dict[str, ArmView] = {}
+    fallbacks: int | None = None
+    client_errors: int | None = None
+    e_values: dict[str, float] = {}
+    thresholds: dict[str, float] = {}
+    fault: str = ""
+    registered: str = ""
+    decided_after_s: float | None = None
+    sentinels: int | None = None
+    wrong_sentinels: tuple[str, ...] = ()
+
+    @property
+    def requests(self) -> int | None:
+        """Requests that any arm answered."""
+        known = [arm.requests for arm in self.arms.values() if arm.requests is not None]
+        return sum(known) if known else None
+
+
+class HistogramView(View):
+    """Counts of reference and served images per bin, or per category where there are no edges."""
+
+    edges: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+    reference: tuple[float, ...] = ()
+    served: tuple[float, ...] = ()
+
+
+class SignalView(View):
+    """One drift test."""
+
+    name: str = ""
+    test: str = ""
+    statistic: float | None = None
+    effect: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    drifted: bool | None = None
+    reference_mean: float | None = None
+    served_mean: float | None = None
+    detail: str = ""
+    histogram: HistogramView | None = None
+
+
+class DriftView(View):
+    """``drift.json``."""
+
+    decision: str = ""
+    reason: str = ""
+    signals: tuple[SignalView, ...] = ()
+    num_reference: int | None = None
+    num_served: int | None = None
+    model: str = ""
+
+    @property
+    def num_drifted(self) -> int:
+        """Signals that drifted."""
+        return sum(signal.drifted is True for signal in self.signals)
+
+
+class DatasetView(View):
+    """``dataset.json``."""
+
+    classes: tuple[str, ...] = ()
+    counts: dict[str, int] = {}
+    class_counts: dict[str, dict[str, int]] = {}
+    digests: dict[str, str] = {}
+    quarantined: dict[str, int] = {}
+    num_groups: int | None = None
+    image_size_px: int | None = None
+
+
+class EpochView(View):
+    """One epoch of ``history.json``."""
+
+    epoch: float | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+
+
+class HistoryView(View):
+    """``history.json`` when it is an object."""
+
+    epochs: tuple[EpochView, ...] = ()
+
+
+class TrialView(View):
+    """One trial of the search."""
+
+    trial: int | str | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    augment: float | None = None
+    epochs: int | None = None
+    val_accuracy: float | None = None
+    stopped_early: bool | None = None
+    failed: str = ""
+
+
+class ModelView(View):
+    """``model.json``, as far as the page shows it."""
+
+    backbone: str = ""
+    width: int | None = None
+    parent: str = ""
+    chosen: str = ""
+    dataset_digests: dict[str, str] = {}
+
+
+Status = Literal["promoted", "rejected", "rolled-back", "monitored", "failed"]
