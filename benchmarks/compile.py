@@ -1,7 +1,7 @@
 """Our choice of variant against every policy that always takes the same backend, and against eager PyTorch.
 
 Run: python -m benchmarks.compile [--json] [--threads 1]. About one minute on two cores. The choice is made on one measurement and judged on
-a second one; all variants are timed in turns. A policy that breaks the accuracy constraints on a network is shown, and does not count there.
+a second one; all variants are timed in turns. A policy that breaks the accuracy constraints on a network is shown and not counted there.
 """
 
 import argparse

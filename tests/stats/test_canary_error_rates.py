@@ -81,8 +81,8 @@ def assert_rate_at_most(events: int, runs: int, claim: float) -> None:
     ids=["no events", "few errors in both", "errors at the limit", "slow at the limit"],
 )
 def test_a_healthy_canary_is_rolled_back_on_evidence_with_at_most_the_claimed_probability(world: World) -> None:
-    found = outcomes(world, 40)
-    assert_rate_at_most(found["rollback"], 40, CONFIG.alpha)
+    found = outcomes(world, 100)
+    assert_rate_at_most(found["rollback"], 100, CONFIG.alpha)
 
 
 def test_a_canary_without_events_is_promoted_after_a_few_hundred_requests() -> None:

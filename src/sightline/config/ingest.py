@@ -32,7 +32,7 @@ class IngestConfig(Section):
     """Share of groups in the golden set, in (0, 0.6)."""
     split_salt: str = "sightline"
     """Key of the hash that assigns groups to splits; changing it moves every image."""
-    near_duplicate_bits: int = Field(3, ge=0, le=32)
+    near_duplicate_bits: int = Field(12, ge=0, le=32)
     """Images whose 256-bit difference hashes differ in at most this many bits are one group."""
     max_quarantine_share: float = Field(0.05, ge=0, le=1)
     """Share of refused files above which the data is rejected as a whole."""

@@ -16,7 +16,7 @@ class MonitorConfig(Section):
     """Probability of a false alarm per look, over all tests (Holm)."""
     min_effect: float = Field(0.1, ge=0, le=1)
     """Smallest Kolmogorov-Smirnov distance that matters, in [0, 1]."""
-    num_permutations: int = Field(500, ge=100)
+    num_permutations: int = Field(2000, ge=100)
     """Permutations of the embedding test."""
     retrain_drifted: int = Field(2, ge=1)
     """Number of drifted signals from which the decision is `retrain`; fewer: `label`."""

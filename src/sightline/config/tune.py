@@ -26,5 +26,7 @@ class TuneConfig(Section):
     """Weight decays, log-uniform."""
     augment_choices: tuple[float, ...] = (0.3, 0.6, 1.0)
     """Strengths of augmentation, 0 (none) to 1."""
+    timeout_s: int = Field(1800, gt=0)
+    """The search is ended after this many seconds."""
     seed: int = 7
     """Seed of the search."""

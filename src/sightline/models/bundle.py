@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from sightline.errors import DataError
 from sightline.store.artifact import Artifact, open_artifact
 
 TRAINED = "model"
@@ -66,6 +67,13 @@ class ModelBundle:
     def open(cls, folder: str | Path) -> "ModelBundle":
         """The bundle in ``folder``; DataError when it is not whole."""
         return cls(open_artifact(Path(folder), (TRAINED, COMPILED)))
+
+    def variant_file(self, variant: str) -> Path:
+        """The main file of a compiled variant; DataError for a variant that the bundle does not have."""
+        if variant not in self.info.variants:
+            known = ", ".join(self.info.variants) or "none (it was not compiled)"
+            raise DataError(f"{self.artifact.folder} has no variant '{variant}'; it has: {known}")
+        return self.artifact.file(self.info.variants[variant])
 
     @property
     def digest(self) -> str:

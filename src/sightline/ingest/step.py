@@ -1,0 +1,225 @@
+"""The ingest step: from a folder of images to a verified, leak-free dataset version.
+
+A file is refused, with one of these reasons, and listed in ``quarantine.parquet``:
+
+* by its name or kind: ``link``, ``not-a-file``, ``bad-name``, ``not-an-image``, ``unreadable``
+* by its content: ``empty``, ``unknown-format``, ``too-large``, ``truncated``, ``undecodable``, ``changed``
+* by the other files: ``duplicate``, ``conflicting-label``, ``no-group``, ``leaks-golden``, ``leaks-val``
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline.config.ingest import IngestConfig
+from sightline.config.store import StoreConfig
+from sightline.data.readers import UNKNOWN, Refusal, Source, SourceFile, read_source
+from sightline.data.scan import Contents, Decoded, decode_all, read_contents
+from sightline.data.splits import Assignment, Sample, assign, check_splits
+from sightline.data.version import KIND, DatasetInfo, DatasetVersion
+from sightline.data.write import Row, count_reasons, write_version
+from sightline.errors import DataError, SightlineError
+from sightline.ingest.memory import Memory, recall, remember, resolved_key
+from sightline.store.digest import sha256_file, sha256_value
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+
+_MODULE = "sightline.ingest.step"
+# Reasons that are no sign of damage: an extra copy is harmless, and files of other kinds are not meant as images.
+_HARMLESS = frozenset({"duplicate", "not-an-image"})
+_MAX_SLICE_VALUES = 12
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is known before anything is decoded."""
+
+    config: IngestConfig
+    source: Source
+    contents: Contents
+    memory: Memory
+
+
+def run(*, config: IngestConfig, store: StoreConfig, run_id: str, output: str) -> StepOutput:
+    """The dataset version of the images in ``config.source``, committed at ``output``; outcome ``done``.
+
+    The images of its golden split are frozen in the registry: later versions must hold them unaltered, in golden.
+
+    Raises:
+        UsageError: the folder is missing or the configuration cannot be used.
+        DataError: the data cannot be used; every problem is listed.
+    """
+    try:
+        look = _look(config, store)
+    except SightlineError as error:
+        return _recorded(error, config, store=store, run_id=run_id, output=output)
+    files = sha256_value([sorted(look.contents.digests.items()), sha256_file(look.source.table) if look.source.table else ""])
+    key = resolved_key(look.memory, files, look.config, store)
+    step = Step(
+        name="ingest",
+        kind=KIND,
+        module=_MODULE,
+        inputs={"files": files, "refused": _digest_of(look.source.refusals + look.contents.refusals), "memory": key.memory},
+        config=look.config.model_dump(mode="json"),
+    )
+    result = run_step(step, store=store, run_id=run_id, output=Path(output), work=lambda folder, progress: _work(look, folder, progress))
+    dataset = DatasetVersion(result.artifact)
+    samples = dataset.samples
+    names = [str(Path(location).relative_to(look.source.root).as_posix()) for location in samples["location"]]
+    remember(key, look.memory, list(zip(samples["sample_id"], samples["split"], names, strict=True)), store)
+    return result
+
+
+def _recorded(error: SightlineError, config: IngestConfig, *, store: StoreConfig, run_id: str, output: str) -> StepOutput:
+    # A problem found before the step has a key belongs into the run's records like any other.
+    def fail(_folder: Path, _progress: Progress) -> StepResult:
+        raise error
+
+    step = Step("ingest", KIND, _MODULE, inputs={}, config=config.model_dump(mode="json"), reusable=False)
+    return run_step(step, store=store, run_id=run_id, output=Path(output), work=fail)
+
+
+def _digest_of(refusals: Sequence[Refusal]) -> str:
+    return sha256_value([[refusal.path, refusal.reason] for refusal in refusals])
+
+
+def _look(config: IngestConfig, store: StoreConfig) -> _Look:
+    source = read_source(config)
+    contents = read_contents(source.root, [file.path for file in source.files], max_pixels=config.max_pixels)
+    # The absolute folder is part of the key, because the locations in the version are.
+    resolved = config.model_copy(update={"source": str(source.root)})
+    return _Look(resolved, source, contents, recall(store.registry, resolved))
+
+
+def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
+    config, started = look.config, time.monotonic()
+    files, copies = _without_copies(look)
+    ungrouped = [file for file in files if any(file.attributes[name] == UNKNOWN for name in config.group_by)]
+    refusals = [*look.source.refusals, *look.contents.refusals, *copies, *(_no_group(file, config) for file in ungrouped)]
+    skipped = {file.path for file in ungrouped}
+    files = [file for file in files if file.path not in skipped]
+    scratch = folder / "pixels-all.npy"
+    progress(f"0/{len(files)} images")
+    decoded = decode_all(
+        look.contents, [file.path for file in files], size_px=config.image_size_px, max_pixels=config.max_pixels, scratch=scratch, report=progress
+    )
+    progress(f"{len(decoded.paths)} images decoded · looking for near copies")
+    rows, leaks = _split_rows(look, {file.path: file for file in files}, decoded)
+    refusals += [*decoded.refusals, *leaks]
+    _check_refusals(refusals, len(look.source.files) + len(look.source.refusals), config)
+    slices = _slices(look, rows)
+    info = write_version(folder, rows, decoded.pixels_NHWC, slices=slices, refusals=refusals, source=str(look.source.root))
+    scratch.unlink()
+    return StepResult(headline=_headline(info), metrics=_metrics(info, len(decoded.paths) / max(time.monotonic() - started, 1e-6)))
+
+
+def _without_copies(look: _Look) -> tuple[list[SourceFile], list[Refusal]]:
+    """One file per content: the one that was used before, else the first; none where exact copies have different labels."""
+    by_content: dict[str, list[SourceFile]] = defaultdict(list)
+    for file in look.source.files:
+        if file.path in look.contents.digests:
+            by_content[look.contents.digests[file.path]].append(file)
+    files: list[SourceFile] = []
+    refusals: list[Refusal] = []
+    for digest, copies in by_content.items():
+        kept = next((file for file in copies if file.path == look.memory.paths.get(digest)), copies[0])
+        if len({file.class_name for file in copies}) > 1:
+            paths = ", ".join(file.path for file in copies)
+            refusals += [Refusal(file.path, "conflicting-label", f"the same bytes have different labels: {paths}") for file in copies]
+            continue
+        files.append(kept)
+        refusals += [Refusal(file.path, "duplicate", f"the same bytes as {kept.path}") for file in copies if file is not kept]
+    return sorted(files, key=lambda file: file.path), refusals
+
+
+def _no_group(file: SourceFile, config: IngestConfig) -> Refusal:
+    missing = ", ".join(name for name in config.group_by if file.attributes[name] == UNKNOWN)
+    return Refusal(file.path, "no-group", f"no value for {missing}, which ingest.group_by needs")
+
+
+def _split_rows(look: _Look, files: Mapping[str, SourceFile], decoded: Decoded) -> tuple[list[Row], list[Refusal]]:
+    config, digests = look.config, look.contents.digests
+    _check_golden(look, {digests[path] for path in decoded.paths})
+    samples = [
+        Sample(digests[path], files[path].class_name, tuple(files[path].attributes[name] for name in config.group_by)) for path in decoded.paths
+    ]
+    assignment = assign(samples, decoded.hashes, config, look.memory.splits)
+    check_splits(samples, assignment, config)
+    rows = [_row(look, files[decoded.paths[index]], decoded, assignment, index) for index, split in enumerate(assignment.splits) if split]
+    leaks = [
+        Refusal(path, reason, "a near copy of an image in another split, or of a group there")
+        for path, reason in zip(decoded.paths, assignment.reasons, strict=True)
+        if reason
+    ]
+    return rows, leaks
+
+
+def _row(look: _Look, file: SourceFile, decoded: Decoded, assignment: Assignment, index: int) -> Row:
+    width, height = decoded.sizes[index]
+    split = assignment.splits[index]
+    if not split:
+        raise ValueError(f"{file.path} was refused")
+    return Row(
+        sample_id=look.contents.digests[file.path],
+        location=str(look.source.root / file.path),
+        size_bytes=decoded.num_bytes[index],
+        format=decoded.formats[index],
+        width=width,
+        height=height,
+        split=split,
+        group_id=assignment.group_ids[index],
+        class_name=file.class_name,
+        attributes=file.attributes,
+        pixels=index,
+    )
+
+
+def _check_golden(look: _Look, usable: set[str]) -> None:
+    """Refuses data in which a frozen golden image is missing, altered or no longer usable."""
+    lost = sorted(look.memory.golden - usable, key=lambda sample_id: look.memory.paths.get(sample_id, sample_id))
+    if not lost:
+        return
+    present = {file.path for file in look.source.files}
+    contents = set(look.contents.digests.values())
+    problems = []
+    for sample_id in lost:
+        path = look.memory.paths.get(sample_id, f"image {sample_id[:12]}…")
+        what = "refused" if sample_id in contents else "altered" if path in present else "missing"
+        problems.append(f"{path}: {what}")
+    raise DataError(
+        f"the golden set changed: {len(lost)} of {len(look.memory.golden)} frozen images cannot be found as they were",
+        problems=problems,
+        remedy="put these files back; a model is only comparable with its predecessor on the same golden images (a new golden set needs a new "
+        "store.registry)",
+    )
+
+
+def _check_refusals(refusals: Sequence[Refusal], num_files: int, config: IngestConfig) -> None:
+    counted = [refusal for refusal in refusals if refusal.reason not in _HARMLESS]
+    if len(counted) <= config.max_quarantine_share * num_files:
+        return
+    examples = {refusal.reason: refusal for refusal in reversed(counted)}
+    problems = [f"{reason}: {count} (first: {examples[reason].path}, {examples[reason].detail})" for reason, count in count_reasons(counted).items()]
+    raise DataError(
+        f"{len(counted)} of {num_files} files are refused, more than the share of {config.max_quarantine_share:g} in ingest.max_quarantine_share",
+        problems=problems,
+        remedy="repair or remove these files, or raise ingest.max_quarantine_share",
+    )
+
+
+def _slices(look: _Look, rows: Sequence[Row]) -> tuple[str, ...]:
+    if look.config.slices:
+        return look.config.slices
+    values = {name: {row.attributes[name] for row in rows} for name in look.source.attributes}
+    return tuple(name for name, found in values.items() if 2 <= len(found) <= _MAX_SLICE_VALUES)
+
+
+def _headline(info: DatasetInfo) -> str:
+    total = f"{sum(info.counts.values()):,}".replace(",", " ")
+    return f"{total} images · {len(info.classes)} classes · {info.counts['golden']} golden · {sum(info.quarantined.values())} quarantined"
+
+
+def _metrics(info: DatasetInfo, images_per_s: float) -> dict[str, float]:
+    counts = {f"images/{split}": float(count) for split, count in info.counts.items()}
+    return {**counts, "groups": float(info.num_groups), "quarantined": float(sum(info.quarantined.values())), "images_per_s": round(images_per_s, 1)}

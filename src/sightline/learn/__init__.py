@@ -1,0 +1,1 @@
+"""How a network learns: what training and the search for its parameters share, so that what the search finds is true of training."""

@@ -1,0 +1,68 @@
+"""One process of a training."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sightline.learn.child import Emit
+from sightline.models.network import build
+from sightline.models.weights import load_weights, save
+from sightline.train.datamodule import make_datamodule
+from sightline.train.job import Job
+from sightline.train.module import make_module
+
+
+def fit(job: Job, emit: Emit) -> None:
+    """Trains the job's network and, in the first process, leaves ``weights.safetensors`` in the job's scratch folder.
+
+    The weights are those of the last epoch, not of the best one: with a one-cycle schedule the learning rate ends near zero, so the last
+    epochs differ by less than the error of a validation split of a few hundred images, and picking the luckiest would make the reported
+    accuracy too high. A moving average of the weights would repeat what the end of the cycle does already.
+
+    Under torchrun the process joins its group (gloo on CPU, NCCL where there is a GPU per process); started alone it trains alone. On one
+    machine the same job gives the same bytes.
+
+    Raises:
+        UsageError: the loss is no longer finite, or the backbone is not known.
+        DataError: the initial weights do not fit.
+    """
+    import torch
+
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    torch.manual_seed(job.config.seed)
+    network = build(job.info, job.preprocessing, pretrained=job.config.pretrained)
+    if job.initial:
+        load_weights(network, Path(job.initial))
+    trainer = _trainer(job, world)
+    trainer.fit(make_module(network, job.config, emit), datamodule=make_datamodule(job, rank=rank, world=world))
+    if rank == 0:
+        save(Path(job.scratch), network)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _trainer(job: Job, world: int) -> Any:
+    import pytorch_lightning as lightning
+    import torch
+    from pytorch_lightning.strategies import DDPStrategy
+
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    has_gpus = torch.cuda.is_available() and torch.cuda.device_count() >= local
+    # Buffers are averaged once per epoch by the module; sending them before every step would cost a collective each.
+    ddp = DDPStrategy(process_group_backend="nccl" if has_gpus else "gloo", forward_sync_buffers=False, gradient_as_bucket_view=True)
+    return lightning.Trainer(
+        accelerator="gpu" if has_gpus else "cpu",
+        devices=local,
+        num_nodes=world // local,
+        strategy=ddp if world > 1 else "auto",
+        precision="bf16-mixed" if job.config.precision == "bf16" else "32-true",
+        max_epochs=job.config.epochs,
+        default_root_dir=job.scratch,
+        deterministic="warn" if has_gpus else None,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )

@@ -1,0 +1,149 @@
+"""The train step: a dataset in, a model bundle out."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sightline.config.store import StoreConfig
+from sightline.config.train import TrainConfig
+from sightline.data.version import DatasetVersion
+from sightline.errors import DataError
+from sightline.learn.describe import describe
+from sightline.learn.packed import pack, refuse_golden
+from sightline.models.bundle import TRAINED, BundleInfo, ModelBundle, Preprocessing
+from sightline.models.weights import WEIGHTS
+from sightline.registry.ledger import Ledger
+from sightline.store.artifact import open_artifact
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+from sightline.train.job import Epoch, Job
+from sightline.train.launch import launch
+from sightline.train.tracking import TrackedRun, Tracker
+
+
+def run(*, dataset: str, tuned: str, config: TrainConfig, store: StoreConfig, run_id: str, output: str) -> StepOutput:
+    """A trained bundle: weights of the last epoch, the network's description, its preprocessing and the history of its epochs.
+
+    Only train and val are read. The champion is an input only where training starts from its weights.
+
+    Args:
+        dataset: folder of a dataset artifact.
+        tuned: folder of a "tuned" artifact, whose parameters replace ``config``; empty: ``config`` as it is.
+        config: the train section.
+        store: where things are kept; also where the champion and MLflow are.
+        run_id: the run that this belongs to.
+        output: where the bundle is put.
+
+    Raises:
+        DataError: a golden image is in train or val, a split is empty, or the dataset is damaged.
+        UsageError: the loss diverged, or the backbone is not known.
+        EnvironmentFault: it took too long or was killed.
+    """
+    version = DatasetVersion.open(dataset)
+    refuse_golden(version)
+    plan = _plan(version, _resolved(tuned, config), store)
+    inputs = plan.info.dataset_digests | {"parent": plan.info.parent}
+    step = Step("train", TRAINED, "sightline.train.step", inputs, plan.config.model_dump(mode="json"), plan.config.seed)
+
+    def work(folder: Path, progress: Progress) -> StepResult:
+        tracker = Tracker(store.tracking)
+        try:
+            epochs = _train(version, plan, folder, progress)
+            _write(folder, plan, epochs)
+            tracker.log(_tracked(plan, run_id, epochs))
+        finally:
+            tracker.close()
+        return _result(plan, epochs)
+
+    return run_step(step, store=store, run_id=run_id, output=Path(output), work=work)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    config: TrainConfig
+    info: BundleInfo
+    preprocessing: Preprocessing
+    initial: str = ""
+
+
+def _resolved(tuned: str, config: TrainConfig) -> TrainConfig:
+    if not tuned:
+        return config
+    best = open_artifact(Path(tuned), "tuned").file("best.json")
+    try:
+        return TrainConfig.model_validate_json(best.read_bytes())
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        raise DataError(f"{best} is not a train section", problems=problems, remedy="run the tune step again") from None
+
+
+def _plan(version: DatasetVersion, config: TrainConfig, store: StoreConfig) -> _Plan:
+    """The network to train and where it starts; a warm start has fewer epochs and a lower peak: less to learn, more to lose."""
+    info, preprocessing = describe(version, config)
+    parent = _parent(info, preprocessing, store) if config.warm_start else None
+    if parent is None:
+        return _Plan(config, info, preprocessing)
+    warm = config.model_copy(update={"epochs": min(config.epochs, config.warm_epochs), "lr": config.lr * config.warm_lr_share})
+    weights = str(parent.artifact.file(WEIGHTS).absolute())
+    return _Plan(warm, info.model_copy(update={"parent": parent.digest}), preprocessing, weights)
+
+
+def _parent(info: BundleInfo, preprocessing: Preprocessing, store: StoreConfig) -> ModelBundle | None:
+    """The champion, where it is the same network for the same classes and input."""
+    champion = Ledger(store.registry).champion()
+    if champion is None:
+        return None
+    bundle = ModelBundle.open(champion.folder)
+    same_network = (bundle.info.classes, bundle.info.backbone, bundle.info.width) == (info.classes, info.backbone, info.width)
+    return bundle if same_network and bundle.preprocessing == preprocessing else None
+
+
+def _train(version: DatasetVersion, plan: _Plan, folder: Path, progress: Progress) -> list[Epoch]:
+    # Inside the artifact's folder, so that it has the space that the artifact has and goes when that goes.
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder)).absolute()
+    try:
+        progress(f"starting {plan.config.num_processes} training processes")
+        job = Job(
+            config=plan.config,
+            info=plan.info,
+            preprocessing=plan.preprocessing,
+            train=pack(version, "train", scratch),
+            val=pack(version, "val", scratch),
+            initial=plan.initial,
+            scratch=str(scratch),
+        )
+        epochs = launch(job, lambda epoch: progress(f"epoch {epoch.epoch}/{plan.config.epochs} · val {epoch.val_accuracy:.2f}"))
+        if len(epochs) != plan.config.epochs or not (scratch / WEIGHTS).is_file():
+            raise DataError(f"training ended after {len(epochs)} of {plan.config.epochs} epochs without weights")
+        (scratch / WEIGHTS).rename(folder / WEIGHTS)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return epochs
+
+
+def _write(folder: Path, plan: _Plan, epochs: list[Epoch]) -> None:
+    (folder / "model.json").write_text(plan.info.model_dump_json(indent=1))
+    (folder / "preprocessing.json").write_text(plan.preprocessing.model_dump_json(indent=1))
+    (folder / "history.json").write_text(json.dumps([epoch.model_dump() for epoch in epochs], indent=1))
+
+
+def _tracked(plan: _Plan, run_id: str, epochs: list[Epoch]) -> TrackedRun:
+    tags = {f"sightline.dataset.{split}": digest for split, digest in plan.info.dataset_digests.items()}
+    tags |= {"sightline.run_id": run_id, "sightline.parent": plan.info.parent}
+    return TrackedRun(name=f"train {run_id}", tags=tags, params=plan.config.model_dump(mode="json"), epochs=epochs)
+
+
+def _result(plan: _Plan, epochs: list[Epoch]) -> StepResult:
+    last = epochs[-1]
+    start = f" · warm start from {plan.info.parent[:8]}" if plan.info.parent else ""
+    headline = f"{len(epochs)} epochs · {plan.config.num_processes} processes · val {last.val_accuracy:.3f}{start}"
+    metrics = {
+        "val/accuracy": last.val_accuracy,
+        "val/loss": last.val_loss,
+        "train/loss": last.train_loss,
+        "train/epochs": float(len(epochs)),
+    }
+    return StepResult(headline=headline, metrics=metrics)
