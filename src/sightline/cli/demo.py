@@ -84,7 +84,7 @@ class _Demo:
         folder = self.workspace / "images" / name
         with self._timed(f"images/{name}") as say:
             count = generate(folder, lots=lots, lamp_age=lamp_age, seed=_SEED, flaws=flaws)
-            say.append(f"{count} JPEG files in {len(lots)} lots" + (", some damaged or double on purpose" if flaws else ""))
+            say.append(f"{_made(count)} in {len(lots)} lots" + (", some damaged or double on purpose" if flaws else ""))
         return folder
 
     def grown(self, name: str, lots: Sequence[int], *, lamp_age: float = 0.0, mislabel: bool = False) -> Path:
@@ -96,7 +96,7 @@ class _Demo:
             _link_tree(self.workspace / "images" / "base", folder)
             wrong = Mislabel(material=_MISLABELLED, lots=frozenset(self._trained_on(lots))) if mislabel else None
             count = generate(folder, lots=lots, lamp_age=lamp_age, seed=_SEED, mislabel=wrong)
-            say.append(f"{count} JPEG files in {len(lots)} new lots beside the {len(_BASE_LOTS)} old ones")
+            say.append(f"{_made(count)} in {len(lots)} new lots beside the {len(_BASE_LOTS)} old ones")
         return folder
 
     def retrain(self, run_id: str, title: str, source: Path, *, fault: str = "none") -> None:
@@ -120,7 +120,7 @@ class _Demo:
         log = self.folder / "served"
         with self._timed("serve") as say, serve_bundle(champion.folder, track="stable", log_dir=log) as url:
             report = replay(url, demo_config(self.folder).deploy.model, files, num_requests=len(files), num_clients=4)
-            say.append(f"{report.num_answered} images answered over HTTP · p95 {report.p95_ms:.1f} ms")
+            say.append(f"{report.requests - report.errors} images answered over HTTP, {report.errors} errors · p95 {report.p95_ms:.1f} ms")
         monitor = demo_config(self.folder).monitor.model_dump(mode="json")
         self._run("monitor", "monitor", {"monitor": monitor, "served": str(log)})
 
@@ -161,6 +161,10 @@ def demo_config(source: Path, *, fault: str = "none") -> RunConfig:
     gate = GateConfig(margin=0.03, critical_slices=("material=steel",), critical_margin=0.08)
     config = RunConfig(ingest=ingest, gate=gate)
     return config.model_copy(update={"deploy": config.deploy.model_copy(update={"fault": fault})})
+
+
+def _made(count: int) -> str:
+    return f"{count} JPEG files made" if count else "JPEG files were there"
 
 
 def _link_tree(source: Path, target: Path) -> None:

@@ -35,9 +35,9 @@ def describe(champions: list[dict[str, Any]]) -> str:
 def serve(registry: Path, *, host: str, port: int, log: Path) -> int:
     """Serves the champion until SIGINT or SIGTERM; the exit code of the server."""
     from sightline.registry.ledger import Ledger
-    from sightline.serve.server import serve as run_server
+    from sightline.serve.server import main as run_server
 
     champion = Ledger(str(registry.resolve())).champion()
     if champion is None:
         raise UsageError(f"{registry} has no champion", remedy="promote a model first: sightline run sightline.yaml")
-    return run_server(champion.folder, host=host, port=port, log=log)
+    return run_server(["--bundle", champion.folder, "--host", host, "--port", str(port), "--log", str(log)])

@@ -12,7 +12,7 @@ Variant = Literal["onnxruntime-fp32", "openvino-fp32", "openvino-bf16", "openvin
 class CompileConfig(Section):
     """Export to ONNX, quantise, measure interleaved, choose the fastest variant that holds the constraints."""
 
-    variants: tuple[Variant, ...] = ("onnxruntime-fp32", "openvino-fp32", "openvino-int8", "tensorrt-fp16")
+    variants: tuple[Variant, ...] = ("onnxruntime-fp32", "openvino-fp32", "openvino-bf16", "openvino-int8", "tensorrt-fp16")
     """Variants to build; one that this machine cannot run is reported as unavailable with the reason."""
     max_accuracy_drop: float = Field(0.01, ge=0, lt=1)
     """Largest loss of golden accuracy against the trained model."""

@@ -24,7 +24,7 @@ class TrainConfig(Section):
     """Peak learning rate of the one-cycle schedule."""
     weight_decay: float = Field(1e-3, ge=0)
     """AdamW weight decay."""
-    augment: float = Field(0.6, ge=0, le=1)
+    augment: float = Field(0.3, ge=0, le=1)
     """Strength of augmentation, 0 (none) to 1."""
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     """Share of the target spread over all classes."""

@@ -24,7 +24,7 @@ class TuneConfig(Section):
     """Learning rates, log-uniform."""
     weight_decay_range: tuple[float, float] = (1e-5, 1e-2)
     """Weight decays, log-uniform."""
-    augment_choices: tuple[float, ...] = (0.3, 0.6, 1.0)
+    augment_choices: tuple[float, ...] = (0.15, 0.3, 0.6)
     """Strengths of augmentation, 0 (none) to 1."""
     timeout_s: int = Field(1800, gt=0)
     """The search is ended after this many seconds."""

@@ -1,5 +1,6 @@
 """Near copies: a difference hash per image, and the exact set of pairs within a Hamming radius."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,7 +36,7 @@ def difference_hash(image: ImageU8) -> Hashes:
     factor = min(image.shape[:2]) // _WORKING_EDGE
     if factor > 1:
         image = np.asarray(Image.fromarray(image).reduce(factor))
-    # Grey values stay floats until they are compared: rounding to 8 bits turns neighbours into ties and tripled the bits that a copy changes.
+    # Grey values stay floats until they are compared: rounded to 8 bits, neighbours tie and copies differ in up to three times the bits.
     grey = image.astype(np.float32) @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
     cells = np.asarray(Image.fromarray(grey).resize((HASH_EDGE + 1, HASH_EDGE), Image.Resampling.LANCZOS))
     return np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)
@@ -79,7 +80,7 @@ def _bands(hashes: Hashes, num_bands: int) -> Hashes:
     data = np.ascontiguousarray(hashes).view(np.uint8).reshape(len(hashes), HASH_BITS // 8)
     edges = np.linspace(0, HASH_BITS, num_bands + 1).astype(int)
     bands = np.zeros((len(hashes), num_bands), dtype=np.uint64)
-    for number, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (start, stop) in enumerate(itertools.pairwise(edges)):
         bits = np.unpackbits(data[:, start // 8 : (stop + 7) // 8], axis=1)[:, start % 8 : start % 8 + stop - start]
         for bit in range(bits.shape[1]):
             bands[:, number] = (bands[:, number] << np.uint64(1)) | bits[:, bit]

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 
 
-def plant(root: Path, lots: Sequence[int], rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+def plant(root: Path, rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Writes the flawed files next to the good ones of the first lots; the same files for the same images.
 
     Args:
         root: the data folder.
-        lots: the lots; near copies are filed in another one of them when there are several.
-        rows: the table rows of the images of these lots; their files exist.
+        rows: the table rows of the images of some lots; their files exist. Near copies are filed in the second lot when there is one.
 
     Returns:
         One table row per planted file: five damaged (truncated twice, empty, text, a PNG bomb), two exact copies, one exact copy in

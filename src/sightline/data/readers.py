@@ -59,7 +59,6 @@ class Source:
     attributes: tuple[str, ...]
     table: Path | None
 
-
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order (sorted)."""
@@ -75,8 +74,8 @@ class _Table:
 def read_source(config: IngestConfig) -> Source:
     """The image files below ``config.source``, with class and attributes.
 
-    Sub-folders of a class folder belong to the class. Hidden files, ``attributes.csv`` and folders in ``config.exclude`` are left out. Links
-    are not followed.
+    Sub-folders of a class folder belong to the class. Hidden files, ``attributes.csv`` and folders in ``config.exclude`` are left out.
+    Links are not followed.
 
     Raises:
         UsageError: the folder is missing, or ``attributes_from_name`` is no regular expression with named groups.
@@ -87,13 +86,21 @@ def read_source(config: IngestConfig) -> Source:
     paths, refusals = list_files(root, config.exclude)
     problems = layout_problems([path for path, _ in paths])
     table_path = _table_path(root, config.attributes)
-    table = _read_table(table_path, [*(path for path, _ in paths), *(refusal.path for refusal in refusals)], problems) if table_path else None
+    table = (
+        _read_table(table_path, [*(path for path, _ in paths), *(refusal.path for refusal in refusals)], problems) if table_path else None
+    )
     columns = table.columns if table else ()
     names = tuple(dict.fromkeys([*columns, *(pattern.groupindex if pattern else ())]))
-    problems += [f"attribute '{name}' is both in {table_path} and in attributes_from_name" for name in columns if pattern and name in pattern.groupindex]
+    problems += [
+        f"attribute '{name}' is both in {table_path} and in attributes_from_name"
+        for name in columns
+        if pattern and name in pattern.groupindex
+    ]
     problems += _unknown_names(config, names)
     if problems:
-        raise DataError(f"the data in {root} cannot be used as it is", problems=problems, remedy=f"`sightline data check {config.source}` shows more")
+        raise DataError(
+            f"the data in {root} cannot be used as it is", problems=problems, remedy=f"`sightline data check {config.source}` shows more"
+        )
     rows = table.rows if table else {}
     files = tuple(SourceFile(path, class_name, _attributes(path, names, rows, pattern)) for path, class_name in paths)
     return Source(root, files, tuple(refusals), names, table_path)
@@ -106,7 +113,9 @@ def source_root(config: IngestConfig) -> Path:
     root = Path(config.source).expanduser().resolve()
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UsageError(f"the data folder {config.source} {what}", remedy="set ingest.source to a folder with one sub-folder of images per class")
+        raise UsageError(
+            f"the data folder {config.source} {what}", remedy="set ingest.source to a folder with one sub-folder of images per class"
+        )
     return root
 
 
@@ -174,10 +183,13 @@ def layout_problems(paths: Sequence[str]) -> list[str]:
     if len(tops) == 1:
         return [f"there is one class only ('{tops[0]}'); expected one sub-folder of images for each of two or more classes"]
     problems = [
-        f"folder '{name}' holds sub-folders named like the classes, as masks do; set ingest.exclude to [{name}]" for name in mirrored_folders(paths)
+        f"folder '{name}' holds sub-folders named like the classes, as masks do; set ingest.exclude to [{name}]"
+        for name in mirrored_folders(paths)
     ]
     if _look_like_splits(paths):
-        problems.append(f"the folders {', '.join(tops)} look like splits, not classes; splits are made here: put the class folders side by side")
+        problems.append(
+            f"the folders {', '.join(tops)} look like splits, not classes; splits are made here: put the class folders side by side"
+        )
     return problems
 
 
@@ -207,7 +219,9 @@ def _table_path(root: Path, name: str) -> Path | None:
     if path.is_file():
         return path
     if name:
-        raise UsageError(f"the attribute table {path} does not exist", remedy="set ingest.attributes to a CSV file in the data folder, or to nothing")
+        raise UsageError(
+            f"the attribute table {path} does not exist", remedy="set ingest.attributes to a CSV file in the data folder, or to nothing"
+        )
     return None
 
 

@@ -131,7 +131,14 @@ def read_contents(root: Path, paths: Sequence[str], *, max_pixels: int, num_thre
 
 
 def decode_all(
-    contents: Contents, paths: Sequence[str], *, size_px: int, max_pixels: int, scratch: Path, report: Callable[[str], None], num_threads: int = 2
+    contents: Contents,
+    paths: Sequence[str],
+    *,
+    size_px: int,
+    max_pixels: int,
+    scratch: Path,
+    report: Callable[[str], None],
+    num_threads: int = 2,
 ) -> Decoded:
     """Decodes files strictly, resizes and hashes them.
 

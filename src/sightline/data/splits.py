@@ -2,10 +2,10 @@
 
 The rules:
 
-1. A group goes where a keyed hash of its name sends it. The name is the values of ``group_by``; without ``group_by`` a group is a set of near
-   copies, named by its smallest sample id. So adding groups never moves one.
-2. An image that was assigned by an earlier run stays there, and new images of its group join it. A new image may connect old groups of several
-   splits; they stay where they are. The golden set is frozen, a golden image is golden for ever.
+1. A group goes where a keyed hash of its name sends it. The name is the values of ``group_by``; without ``group_by`` a group is a set of
+   near copies, named by its smallest sample id. So adding groups never moves one.
+2. An image that was assigned by an earlier run stays there, and new images of its group join it. A new image may connect old groups of
+   several splits; they stay where they are. The golden set is frozen, a golden image is golden for ever.
 3. No image may face a near copy of itself across two splits. One of the two is refused, with the reason ``leaks-golden`` or ``leaks-val``,
    because moving it could turn an old training image into a golden one. The one that stays: assigned earlier before new, then golden before
    val before train.
@@ -85,7 +85,9 @@ def assign(samples: Sequence[Sample], hashes: Hashes, config: IngestConfig, prev
     known = np.asarray([sample.sample_id in previous for sample in samples], dtype=bool)
     reasons = _conflicts(groups, ranks) if config.group_by else [""] * len(samples)
     _refuse_near_copies(hashes, ranks, known, reasons, config.near_duplicate_bits)
-    splits: tuple[SplitName | Literal[""], ...] = tuple("" if reason else _split(rank) for reason, rank in zip(reasons, ranks.tolist(), strict=True))
+    splits: tuple[SplitName | Literal[""], ...] = tuple(
+        "" if reason else _split(rank) for reason, rank in zip(reasons, ranks.tolist(), strict=True)
+    )
     return Assignment(splits, _group_ids(samples, groups, names, splits), tuple(reasons))
 
 
@@ -105,7 +107,9 @@ def check_splits(samples: Sequence[Sample], assignment: Assignment, config: Inge
     for name, per_split in sorted(counts.items()):
         text = ", ".join(f"{count} in {split}" for split, count in per_split.items())
         if sum(per_split.values()) < config.min_images_per_class:
-            problems.append(f"class '{name}' has {sum(per_split.values())} usable images, at least {config.min_images_per_class} are needed ({text})")
+            problems.append(
+                f"class '{name}' has {sum(per_split.values())} usable images, at least {config.min_images_per_class} are needed ({text})"
+            )
         elif min(per_split.values()) == 0:
             empty = " and ".join(split for split, count in per_split.items() if count == 0)
             problems.append(f"class '{name}' has no image in {empty} ({text}; {len(homes)} groups in all)")
@@ -113,8 +117,8 @@ def check_splits(samples: Sequence[Sample], assignment: Assignment, config: Inge
         raise DataError(
             "the images cannot be split",
             problems=problems,
-            remedy="add images of these classes in new groups, use finer groups (ingest.group_by), or change ingest.golden_share, val_share or "
-            "split_salt before anything is frozen",
+            remedy="add images of these classes in new groups, use finer groups (ingest.group_by, ingest.near_duplicate_bits), or change "
+            "ingest.golden_share, val_share or split_salt before anything is frozen",
         )
 
 
@@ -159,7 +163,9 @@ def _conflicts(groups: npt.NDArray[np.int64], ranks: npt.NDArray[np.int64]) -> l
     return [_reason(int(highest[group])) if is_below else "" for group, is_below in zip(groups.tolist(), below.tolist(), strict=True)]
 
 
-def _refuse_near_copies(hashes: Hashes, ranks: npt.NDArray[np.int64], known: npt.NDArray[np.bool_], reasons: list[str], max_bits: int) -> None:
+def _refuse_near_copies(
+    hashes: Hashes, ranks: npt.NDArray[np.int64], known: npt.NDArray[np.bool_], reasons: list[str], max_bits: int
+) -> None:
     """Applies rule 3: the strongest images protect first, and a refused image protects nothing."""
     unique, inverse = np.unique(hashes, axis=0, return_inverse=True)
     inverse = inverse.reshape(-1)
@@ -198,5 +204,6 @@ def _group_ids(samples: Sequence[Sample], groups: npt.NDArray[np.int64], names: 
         if split:
             divided.setdefault(group, set()).add(split)
     return tuple(
-        smallest[group, split] if len(divided.get(group, ())) > 1 else names[group] for group, split in zip(groups.tolist(), splits, strict=True)
+        smallest[group, split] if len(divided.get(group, ())) > 1 else names[group]
+        for group, split in zip(groups.tolist(), splits, strict=True)
     )

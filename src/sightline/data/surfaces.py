@@ -1,6 +1,7 @@
 """Renders one inspected surface: material, lighting, defect, camera. Arithmetic only; files are made in ``synthetic``."""
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -123,7 +124,7 @@ def _shading(scene: Scene, rng: Rng) -> Field:
     slope = {"bright-field": 0.06, "dark-field": 0.12, "side": 0.3}[scene.lighting]
     towards = (_X / SIZE_PX - 0.5) * math.cos(scene.light) + (_Y / SIZE_PX - 0.5) * math.sin(scene.light)
     uneven = 0.03 * _waves(rng)
-    return (1.0 + slope * 2 * towards + uneven).astype(np.float32)
+    return np.asarray(1.0 + slope * 2 * towards + uneven, dtype=np.float32)
 
 
 def _dust(rng: Rng) -> Field:
@@ -140,7 +141,7 @@ def _defect(scene: Scene, rng: Rng, contrast: float) -> tuple[Field, Field]:
     strength = contrast * float(np.exp(rng.normal(0.0, 0.4)))
     if scene.class_name == "scratch":
         bright = scene.lighting != "bright-field" or rng.random() < 0.3
-        return _scratch(rng) * strength * (0.2 if bright else -0.2), plain
+        return _scratch(rng) * strength * (0.26 if bright else -0.26), plain
     if scene.class_name == "crack":
         return _crack(rng) * strength * -0.26, plain
     if scene.class_name == "dent":
@@ -182,7 +183,7 @@ def _crack(rng: Rng) -> Field:
 def _distance2(path: Field) -> Field:
     """Squared distance of each pixel to a polyline of (points, 2)."""
     nearest = np.full((SIZE_PX, SIZE_PX), np.inf, dtype=np.float32)
-    for start, end in zip(path[:-1], path[1:], strict=True):
+    for start, end in itertools.pairwise(path):
         step = end - start
         share = np.clip(((_X - start[0]) * step[0] + (_Y - start[1]) * step[1]) / float(step @ step), 0, 1)
         np.minimum(nearest, (_X - start[0] - share * step[0]) ** 2 + (_Y - start[1] - share * step[1]) ** 2, out=nearest)

@@ -66,7 +66,7 @@ def generate(
     """Makes lots of images in ``folder`` and extends its ``attributes.csv``.
 
     An image depends on seed, lot and index (and on lamp age and labels) only, so lots that are added later leave the older files alone, and
-    files that are there already are not made again. A lot has one material, lighting and camera; 24 consecutive lots show every combination.
+    files that are there already are not made again. A lot has one material, lighting and camera; 24 lots in a row show every combination.
 
     Args:
         folder: created when absent; gets one sub-folder per class.
@@ -95,7 +95,7 @@ def generate(
         for name in CLASSES:
             (root / name).mkdir(parents=True, exist_ok=True)
         _render_all(job, sorted({int(row["lot"][1:]) for row in missing}), num_processes)
-        num_flaws = _plant(root, job.lots, rows, known) if flaws else 0
+        num_flaws = _plant(root, rows, known) if flaws else 0
         extend_table(root / TABLE, missing)
     return len(missing) + num_flaws
 
@@ -169,7 +169,7 @@ def _rows(job: _Job, lot: int) -> list[dict[str, str]]:
 
 
 def _render_all(job: _Job, lots: Sequence[int], num_processes: int) -> None:
-    # Plain subprocesses: fork is unsafe beside the threads of other libraries, and multiprocessing's spawn runs the caller's main module again.
+    # Plain subprocesses: fork is unsafe beside the threads of other libraries, and multiprocessing's spawn runs the caller's script again.
     shares = max(1, min(num_processes, len(lots) // _MIN_LOTS_PER_PROCESS))
     command = [sys.executable, "-m", __name__]
     helpers = []
@@ -186,7 +186,9 @@ def _render_all(job: _Job, lots: Sequence[int], num_processes: int) -> None:
     finally:
         codes = [helper.wait() for helper in helpers]
     if any(codes):
-        raise EnvironmentFault(f"a process that renders images ended with code {next(filter(None, codes))}", remedy="run it again with num_processes=1")
+        raise EnvironmentFault(
+            f"a process that renders images ended with code {next(filter(None, codes))}", remedy="run it again with num_processes=1"
+        )
 
 
 def _render(job: _Job, lots: Sequence[int]) -> None:
@@ -203,10 +205,10 @@ def _render(job: _Job, lots: Sequence[int]) -> None:
             aside.replace(target)
 
 
-def _plant(root: Path, lots: Sequence[int], rows: list[dict[str, str]], known: Mapping[str, Mapping[str, str]]) -> int:
+def _plant(root: Path, rows: list[dict[str, str]], known: Mapping[str, Mapping[str, str]]) -> int:
     from sightline.data.flaws import plant
 
-    planted = [row for row in plant(root, lots, rows) if row["file"] not in known]
+    planted = [row for row in plant(root, rows) if row["file"] not in known]
     extend_table(root / TABLE, planted)
     return len(planted)
 

@@ -48,8 +48,8 @@ def write_version(
 ) -> DatasetInfo:
     """Writes ``samples.parquet``, ``quarantine.parquet``, ``dataset.json`` and ``pixels-<split>.npy`` into ``folder``.
 
-    A split's digest covers sample ids, labels, class names, slice attributes and pixels; where the files lie is not part of it, so moving the
-    data leaves every later step cached.
+    A split's digest covers sample ids, labels, class names, slice attributes and pixels; where the files lie is not part of it, so moving
+    the data leaves every later step cached.
 
     Args:
         folder: an existing folder.
@@ -67,9 +67,14 @@ def write_version(
     table = {name: [labels[row.class_name] if name == "label" else getattr(row, name) for row in ordered] for name in _SAMPLE_COLUMNS}
     table |= {f"slice_{name}": [row.attributes[name] for row in ordered] for name in slices}
     pd.DataFrame(table).to_parquet(folder / "samples.parquet", index=False)
-    refused = pd.DataFrame([(refusal.path, refusal.reason, refusal.detail) for refusal in refusals], columns=["location", "reason", "detail"], dtype=str)
+    refused = pd.DataFrame(
+        [(refusal.path, refusal.reason, refusal.detail) for refusal in refusals], columns=["location", "reason", "detail"], dtype=str
+    )
     refused.to_parquet(folder / "quarantine.parquet", index=False)
-    digests = {name: _write_split(folder, name, [row for row in ordered if row.split == name], pixels_NHWC, (classes, tuple(slices))) for name in SPLITS}
+    digests = {
+        name: _write_split(folder, name, [row for row in ordered if row.split == name], pixels_NHWC, (classes, tuple(slices)))
+        for name in SPLITS
+    }
     counts = Counter((row.split, row.class_name) for row in ordered)
     info = DatasetInfo(
         task="classification",

@@ -13,7 +13,7 @@ from sightline.store.artifact import write_file
 from sightline.store.code import code_digest
 from sightline.store.digest import sha256_value
 
-GOLDEN = "golden"
+GOLDEN: SplitName = "golden"
 # One record per image: split and path, so that a lost golden image can be named and an image stays where it was.
 _ASSIGNED = "assigned"
 
@@ -63,7 +63,7 @@ def recall(registry: str, config: IngestConfig) -> Memory:
         _, split, sample_id, path = _parsed(record)
         splits[sample_id] = split
         paths[sample_id] = path
-    splits.update(dict.fromkeys(golden, GOLDEN))
+    splits.update((sample_id, GOLDEN) for sample_id in golden)
     return Memory(golden, splits, paths, records, prefix)
 
 
@@ -81,7 +81,8 @@ def resolved_key(memory: Memory, files: str, config: IngestConfig, store: StoreC
     """The memory's digest as it was when the same files were ingested first.
 
     A run adds its own assignments to the memory, so the same run again would see another memory and find nothing in the cache, although
-    nothing can change: everything that it would assign is assigned already. So a run notes that the memory after it stands for the one before.
+    nothing can change: everything that it would assign is assigned already. So a run notes that the memory after it stands for the one
+    before.
     """
     notes = Path(store.cache) / "ingest-memory"
     subject = (files, sha256_value(config.model_dump(mode="json")), code_digest("sightline.ingest.step"))

@@ -102,7 +102,12 @@ def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
     scratch = folder / "pixels-all.npy"
     progress(f"0/{len(files)} images")
     decoded = decode_all(
-        look.contents, [file.path for file in files], size_px=config.image_size_px, max_pixels=config.max_pixels, scratch=scratch, report=progress
+        look.contents,
+        [file.path for file in files],
+        size_px=config.image_size_px,
+        max_pixels=config.max_pixels,
+        scratch=scratch,
+        report=progress,
     )
     progress(f"{len(decoded.paths)} images decoded · looking for near copies")
     rows, leaks = _split_rows(look, {file.path: file for file in files}, decoded)
@@ -142,7 +147,8 @@ def _split_rows(look: _Look, files: Mapping[str, SourceFile], decoded: Decoded) 
     config, digests = look.config, look.contents.digests
     _check_golden(look, {digests[path] for path in decoded.paths})
     samples = [
-        Sample(digests[path], files[path].class_name, tuple(files[path].attributes[name] for name in config.group_by)) for path in decoded.paths
+        Sample(digests[path], files[path].class_name, tuple(files[path].attributes[name] for name in config.group_by))
+        for path in decoded.paths
     ]
     assignment = assign(samples, decoded.hashes, config, look.memory.splits)
     check_splits(samples, assignment, config)
@@ -190,8 +196,8 @@ def _check_golden(look: _Look, usable: set[str]) -> None:
     raise DataError(
         f"the golden set changed: {len(lost)} of {len(look.memory.golden)} frozen images cannot be found as they were",
         problems=problems,
-        remedy="put these files back; a model is only comparable with its predecessor on the same golden images (a new golden set needs a new "
-        "store.registry)",
+        remedy="put these files back; a model is only comparable with its predecessor on the same golden images (a new golden set needs a "
+        "new store.registry)",
     )
 
 
@@ -200,9 +206,11 @@ def _check_refusals(refusals: Sequence[Refusal], num_files: int, config: IngestC
     if len(counted) <= config.max_quarantine_share * num_files:
         return
     examples = {refusal.reason: refusal for refusal in reversed(counted)}
-    problems = [f"{reason}: {count} (first: {examples[reason].path}, {examples[reason].detail})" for reason, count in count_reasons(counted).items()]
+    problems = [
+        f"{reason}: {count} (first: {examples[reason].path}, {examples[reason].detail})" for reason, count in count_reasons(counted).items()
+    ]
     raise DataError(
-        f"{len(counted)} of {num_files} files are refused, more than the share of {config.max_quarantine_share:g} in ingest.max_quarantine_share",
+        f"{len(counted)} of {num_files} files are refused, more than ingest.max_quarantine_share ({config.max_quarantine_share:g}) allows",
         problems=problems,
         remedy="repair or remove these files, or raise ingest.max_quarantine_share",
     )
@@ -222,4 +230,9 @@ def _headline(info: DatasetInfo) -> str:
 
 def _metrics(info: DatasetInfo, images_per_s: float) -> dict[str, float]:
     counts = {f"images/{split}": float(count) for split, count in info.counts.items()}
-    return {**counts, "groups": float(info.num_groups), "quarantined": float(sum(info.quarantined.values())), "images_per_s": round(images_per_s, 1)}
+    return {
+        **counts,
+        "groups": float(info.num_groups),
+        "quarantined": float(sum(info.quarantined.values())),
+        "images_per_s": round(images_per_s, 1),
+    }
