@@ -17,6 +17,7 @@ from sightline.config.gate import GateConfig
 from sightline.config.ingest import IngestConfig
 from sightline.config.run import RunConfig
 from sightline.config.store import StoreConfig
+from sightline.config.train import TrainConfig
 from sightline.errors import UsageError
 from sightline.report.pack import write_pack
 from sightline.store.steps import StepRecord
@@ -100,8 +101,10 @@ class _Demo:
         return folder
 
     def retrain(self, run_id: str, title: str, source: Path, *, fault: str = "none") -> None:
-        """Runs the retrain pipeline on a folder of images."""
+        """Runs the retrain pipeline on a folder of images; after the first time with the parameters that were found then."""
         config = demo_config(source, fault=fault)
+        if (found := self._tuned()) is not None:
+            config = config.model_copy(update={"train": found, "tune": config.tune.model_copy(update={"enabled": False})})
         self.display.heading(title)
         sections = ("ingest", "tune", "train", "gate", "compile", "deploy")
         self._run("retrain", run_id, {section: getattr(config, section).model_dump(mode="json") for section in sections})
@@ -132,6 +135,10 @@ class _Demo:
         self.display.text(f"  tracking {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {self.store.tracking}\n")
         self.display.text(f"  {time.monotonic() - self.started:.0f} s in all\n")
         return summary.exit_code
+
+    def _tuned(self) -> TrainConfig | None:
+        folder = next((record.folder for record in self.records if record.name == "tune" and record.status == "done"), None)
+        return TrainConfig.model_validate_json((Path(folder) / "best.json").read_bytes()) if folder else None
 
     def _run(self, pipeline: str, run_id: str, arguments: dict[str, object]) -> None:
         if any(record.status == "failed" for record in self.records):

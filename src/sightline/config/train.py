@@ -16,11 +16,11 @@ class TrainConfig(Section):
     """Channels of the compact backbone's first layer."""
     pretrained: bool = False
     """Start from published weights (timm backbones only; fetched from their hub)."""
-    epochs: int = Field(12, ge=1)
+    epochs: int = Field(15, ge=1)
     """Passes over the training images."""
     batch_size: int = Field(32, ge=2)
     """Images per optimiser step, over all processes."""
-    lr: float = Field(3e-3, gt=0)
+    lr: float = Field(1e-3, gt=0)
     """Peak learning rate of the one-cycle schedule."""
     weight_decay: float = Field(1e-3, ge=0)
     """AdamW weight decay."""
@@ -36,7 +36,7 @@ class TrainConfig(Section):
     """Start from the champion's weights when there is a champion with the same classes and network."""
     warm_epochs: int = Field(6, ge=1)
     """Passes when starting from the champion, at most `epochs`: it knows most of it already."""
-    warm_lr_share: float = Field(0.5, gt=0, le=1)
+    warm_lr_share: float = Field(0.3, gt=0, le=1)
     """Share of `lr` used when starting from the champion, so that what it knows is not washed out, in (0, 1]."""
     timeout_s: int = Field(3600, gt=0)
     """Training is stopped after this many seconds."""

@@ -20,7 +20,7 @@ class TuneConfig(Section):
     """Share of the training images that trials see."""
     num_concurrent: int = Field(2, ge=1)
     """Trials at a time."""
-    lr_range: tuple[float, float] = (3e-4, 3e-2)
+    lr_range: tuple[float, float] = (8e-4, 1.2e-2)
     """Learning rates, log-uniform."""
     weight_decay_range: tuple[float, float] = (1e-5, 1e-2)
     """Weight decays, log-uniform."""

@@ -141,9 +141,9 @@ def _defect(scene: Scene, rng: Rng, contrast: float) -> tuple[Field, Field]:
     strength = contrast * float(np.exp(rng.normal(0.0, 0.4)))
     if scene.class_name == "scratch":
         bright = scene.lighting != "bright-field" or rng.random() < 0.3
-        return _scratch(rng) * strength * (0.26 if bright else -0.26), plain
+        return _scratch(rng) * strength * (0.36 if bright else -0.36), plain
     if scene.class_name == "crack":
-        return _crack(rng) * strength * -0.26, plain
+        return _crack(rng) * strength * -0.3, plain
     if scene.class_name == "dent":
         return _dent(rng, scene.light) * strength * 0.24, plain
     if scene.class_name == "stain":
