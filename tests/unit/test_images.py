@@ -81,7 +81,14 @@ def test_no_bytes_are_empty():
 
 @pytest.mark.parametrize(
     "data",
-    [b"This is not an image.", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0", b"8BPS\0\1", b"\0", _encoded("GIF")],
+    [
+        b"This is not an image.",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%!PS-Adobe-3.0 EPSF-3.0",
+        b"8BPS\0\1",
+        b"\0",
+        _encoded("GIF"),
+    ],
 )
 def test_formats_outside_the_list_are_unknown_whatever_they_are_called(data):
     assert _reason(data) == "unknown-format"

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from sightline.store.steps import StepRecord, read_records
 
-_NAME_WIDTH = 15
+_NAME_WIDTH = 19
 _TEXT_WIDTH = 104
 _QUIET_S = 15.0
 

@@ -13,6 +13,8 @@ HASH_BITS = HASH_EDGE * HASH_EDGE
 _MAX_BAND_BITS = 64
 # Larger images are first averaged down to about this edge.
 _WORKING_EDGE = 256
+# Differences below this, in grey levels, are rounding: a flat image must not get random bits.
+_ROUNDING = 0.01
 
 Hashes = npt.NDArray[np.uint64]
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -39,7 +41,7 @@ def difference_hash(image: ImageU8) -> Hashes:
     # Grey values stay floats until they are compared: rounded to 8 bits, neighbours tie and copies differ in up to three times the bits.
     grey = image.astype(np.float32) @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
     cells = np.asarray(Image.fromarray(grey).resize((HASH_EDGE + 1, HASH_EDGE), Image.Resampling.LANCZOS))
-    return np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)
+    return np.packbits(cells[:, 1:] > cells[:, :-1] + _ROUNDING).view(np.uint64)
 
 
 def near_pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:

@@ -113,6 +113,8 @@ def check_splits(samples: Sequence[Sample], assignment: Assignment, config: Inge
         elif min(per_split.values()) == 0:
             empty = " and ".join(split for split, count in per_split.items() if count == 0)
             problems.append(f"class '{name}' has no image in {empty} ({text}; {len(homes)} groups in all)")
+    if not counts:
+        problems.append("there is no usable image")
     if problems:
         raise DataError(
             "the images cannot be split",

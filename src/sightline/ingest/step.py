@@ -17,8 +17,8 @@ from sightline.config.ingest import IngestConfig
 from sightline.config.store import StoreConfig
 from sightline.data.readers import UNKNOWN, Refusal, Source, SourceFile, read_source
 from sightline.data.scan import Contents, Decoded, decode_all, read_contents
-from sightline.data.splits import Assignment, Sample, assign, check_splits
-from sightline.data.version import KIND, DatasetInfo, DatasetVersion
+from sightline.data.splits import Sample, assign, check_splits
+from sightline.data.version import KIND, DatasetInfo, DatasetVersion, SplitName
 from sightline.data.write import Row, count_reasons, write_version
 from sightline.errors import DataError, SightlineError
 from sightline.ingest.memory import Memory, recall, remember, resolved_key
@@ -94,11 +94,8 @@ def _look(config: IngestConfig, store: StoreConfig) -> _Look:
 
 def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
     config, started = look.config, time.monotonic()
-    files, copies = _without_copies(look)
-    ungrouped = [file for file in files if any(file.attributes[name] == UNKNOWN for name in config.group_by)]
-    refusals = [*look.source.refusals, *look.contents.refusals, *copies, *(_no_group(file, config) for file in ungrouped)]
-    skipped = {file.path for file in ungrouped}
-    files = [file for file in files if file.path not in skipped]
+    files, refusals = _without_copies(look)
+    refusals += [*look.source.refusals, *look.contents.refusals]
     scratch = folder / "pixels-all.npy"
     progress(f"0/{len(files)} images")
     decoded = decode_all(
@@ -110,9 +107,14 @@ def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
         report=progress,
     )
     progress(f"{len(decoded.paths)} images decoded · looking for near copies")
-    rows, leaks = _split_rows(look, {file.path: file for file in files}, decoded)
-    refusals += [*decoded.refusals, *leaks]
-    _check_refusals(refusals, len(look.source.files) + len(look.source.refusals), config)
+    grouped, ungrouped = _with_groups(decoded, {file.path: file for file in files}, config)
+    refusals += [*decoded.refusals, *ungrouped]
+    num_files = len(look.source.files) + len(look.source.refusals)
+    # Damage is told before what follows from it: a missing golden image, a class without images.
+    _check_refusals(refusals, num_files, config)
+    rows, leaks = _split_rows(look, grouped, decoded)
+    refusals += leaks
+    _check_refusals(refusals, num_files, config)
     slices = _slices(look, rows)
     info = write_version(folder, rows, decoded.pixels_NHWC, slices=slices, refusals=refusals, source=str(look.source.root))
     scratch.unlink()
@@ -138,34 +140,40 @@ def _without_copies(look: _Look) -> tuple[list[SourceFile], list[Refusal]]:
     return sorted(files, key=lambda file: file.path), refusals
 
 
-def _no_group(file: SourceFile, config: IngestConfig) -> Refusal:
-    missing = ", ".join(name for name in config.group_by if file.attributes[name] == UNKNOWN)
-    return Refusal(file.path, "no-group", f"no value for {missing}, which ingest.group_by needs")
+def _with_groups(
+    decoded: Decoded, files: Mapping[str, SourceFile], config: IngestConfig
+) -> tuple[list[tuple[int, SourceFile]], list[Refusal]]:
+    """The decoded images whose group is known, with their numbers in ``decoded``; the others are refused."""
+    grouped: list[tuple[int, SourceFile]] = []
+    refusals: list[Refusal] = []
+    for index, path in enumerate(decoded.paths):
+        missing = [name for name in config.group_by if files[path].attributes[name] == UNKNOWN]
+        if missing:
+            refusals.append(Refusal(path, "no-group", f"no value for {', '.join(missing)}, which ingest.group_by needs"))
+        else:
+            grouped.append((index, files[path]))
+    return grouped, refusals
 
 
-def _split_rows(look: _Look, files: Mapping[str, SourceFile], decoded: Decoded) -> tuple[list[Row], list[Refusal]]:
+def _split_rows(look: _Look, grouped: Sequence[tuple[int, SourceFile]], decoded: Decoded) -> tuple[list[Row], list[Refusal]]:
     config, digests = look.config, look.contents.digests
-    _check_golden(look, {digests[path] for path in decoded.paths})
-    samples = [
-        Sample(digests[path], files[path].class_name, tuple(files[path].attributes[name] for name in config.group_by))
-        for path in decoded.paths
-    ]
-    assignment = assign(samples, decoded.hashes, config, look.memory.splits)
+    samples = [Sample(digests[file.path], file.class_name, tuple(file.attributes[name] for name in config.group_by)) for _, file in grouped]
+    _check_golden(look, {sample.sample_id for sample in samples})
+    assignment = assign(samples, decoded.hashes[[index for index, _ in grouped]], config, look.memory.splits)
     check_splits(samples, assignment, config)
-    rows = [_row(look, files[decoded.paths[index]], decoded, assignment, index) for index, split in enumerate(assignment.splits) if split]
-    leaks = [
-        Refusal(path, reason, "a near copy of an image in another split, or of a group there")
-        for path, reason in zip(decoded.paths, assignment.reasons, strict=True)
-        if reason
-    ]
+    rows: list[Row] = []
+    leaks: list[Refusal] = []
+    for (index, file), split, group_id, reason in zip(grouped, assignment.splits, assignment.group_ids, assignment.reasons, strict=True):
+        if split:
+            rows.append(_row(look, file, decoded, index, (split, group_id)))
+        else:
+            leaks.append(Refusal(file.path, reason, "a near copy of an image in another split, or of a group there"))
     return rows, leaks
 
 
-def _row(look: _Look, file: SourceFile, decoded: Decoded, assignment: Assignment, index: int) -> Row:
+def _row(look: _Look, file: SourceFile, decoded: Decoded, index: int, home: tuple[SplitName, str]) -> Row:
     width, height = decoded.sizes[index]
-    split = assignment.splits[index]
-    if not split:
-        raise ValueError(f"{file.path} was refused")
+    split, group_id = home
     return Row(
         sample_id=look.contents.digests[file.path],
         location=str(look.source.root / file.path),
@@ -174,7 +182,7 @@ def _row(look: _Look, file: SourceFile, decoded: Decoded, assignment: Assignment
         width=width,
         height=height,
         split=split,
-        group_id=assignment.group_ids[index],
+        group_id=group_id,
         class_name=file.class_name,
         attributes=file.attributes,
         pixels=index,

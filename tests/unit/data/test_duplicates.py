@@ -1,4 +1,5 @@
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_the_bands_hold_every_bit_once():
     bits = np.unpackbits(hashes.view(np.uint8), axis=1)
     for num_bands in (4, 5, 13, 33):
         edges = np.linspace(0, 256, num_bands + 1).astype(int)
-        expected = [[int("".join(map(str, row[a:b])), 2) for a, b in zip(edges[:-1], edges[1:], strict=True)] for row in bits]
+        expected = [[int("".join(map(str, row[a:b])), 2) for a, b in itertools.pairwise(edges)] for row in bits]
         np.testing.assert_array_equal(_bands(hashes, num_bands), np.asarray(expected, dtype=np.uint64))
 
 
@@ -115,4 +116,6 @@ def test_the_hash_is_the_order_of_neighbouring_cells():
     ramp = np.repeat(np.repeat(np.linspace(0, 255, 160).astype(np.uint8)[None, :, None], 160, axis=0), 3, axis=2)
     assert np.bitwise_count(difference_hash(ramp)).sum() == 256
     assert np.bitwise_count(difference_hash(ramp[:, ::-1].copy())).sum() == 0
-    assert np.bitwise_count(difference_hash(np.full((5, 7, 3), 9, dtype=np.uint8))).sum() == 0
+    for colour in ((9, 9, 9), (17, 99, 201), (255, 254, 1)):
+        for shape in ((5, 7), (400, 333)):
+            assert np.bitwise_count(difference_hash(np.full((*shape, 3), colour, dtype=np.uint8))).sum() == 0

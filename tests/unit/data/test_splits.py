@@ -215,6 +215,13 @@ def test_a_class_with_too_few_images_is_an_error():
     assert "class 'a' has 6 usable images, at least 20 are needed" in caught.value.problems[0]
 
 
+def test_no_images_at_all_are_an_error():
+    nothing = assign([], np.zeros((0, 4), dtype=np.uint64), PLAIN, {})
+    assert nothing.splits == ()
+    with pytest.raises(DataError, match="no usable image"):
+        check_splits([], nothing, PLAIN)
+
+
 def test_a_group_in_two_splits_is_an_error():
     """Negative control: an assignment that tears a group apart does not pass."""
     samples, hashes = _lots([_in(split, LOTS) for split in ("train", "val", "golden")], per_lot=40)
