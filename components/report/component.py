@@ -22,6 +22,4 @@ def report(status: dsl.PipelineTaskFinalStatus, store: dict, run_id: str, page: 
     from sightline.config.store import StoreConfig
     from sightline.report.conclude import conclude
 
-    return conclude(
-        run_id=run_id, state=status.state, error=status.error_message or "", store=StoreConfig(**store), page=page.path
-    ).status
+    return conclude(run_id=run_id, state=status.state, error=status.error_message or "", store=StoreConfig(**store), page=page.path).status

@@ -154,12 +154,15 @@ def _to_rgb(image: "PillowImage") -> ImageU8:
 
 
 def resize(image: ImageU8, size_px: int) -> ImageU8:
-    """The image as the model sees it: a square of ``size_px``, bilinear with antialiasing, aspect ratio not kept."""
+    """The image as the model sees it: a square of ``size_px``, bilinear with antialiasing, aspect ratio not kept.
+
+    Images of more than three times the size are first averaged over whole blocks: a third of the time, a few grey levels of difference.
+    """
     from PIL import Image
 
     if image.shape[:2] == (size_px, size_px):
         return image
-    return np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BILINEAR), dtype=np.uint8)
+    return np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=3.0), dtype=np.uint8)
 
 
 def image_properties(image: ImageU8) -> dict[str, float]:

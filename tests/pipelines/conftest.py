@@ -49,17 +49,20 @@ def cache(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def store(tmp_path, cache) -> StoreConfig:
-    return StoreConfig(cache=str(cache), registry=str(tmp_path / "registry"), runs=str(tmp_path / "runs"), tracking=f"sqlite:///{tmp_path}/mlflow.db")
+    return StoreConfig(
+        cache=str(cache), registry=str(tmp_path / "registry"), runs=str(tmp_path / "runs"), tracking=f"sqlite:///{tmp_path}/mlflow.db"
+    )
 
 
 @pytest.fixture
 def retrain(store, monkeypatch) -> Run:
-    def run(config: RunConfig, run_id: str = "run", library: Path | None = None) -> list[StepRecord]:
+    def run(config: RunConfig, run_id: str = "run", library: Path | None = None, registry: str = "registry") -> list[StepRecord]:
         if library is not None:
             monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(library), *filter(None, [os.environ.get("PYTHONPATH")])]))
         sections = ("ingest", "tune", "train", "gate", "compile", "deploy")
         arguments = {section: getattr(config, section).model_dump(mode="json") for section in sections}
-        records = run_pipeline("retrain", arguments, store=store, run_id=run_id, display=Display(io.StringIO()))
+        place = store.model_copy(update={"registry": str(Path(store.runs).parent / registry)})
+        records = run_pipeline("retrain", arguments, store=place, run_id=run_id, display=Display(io.StringIO()))
         if not records:
             sys.stderr.write((Path(store.runs) / run_id / "log.txt").read_text())
         return records

@@ -221,6 +221,12 @@ def test_resize_keeps_an_image_of_the_right_size_and_averages_when_it_shrinks():
     assert abs(float(resize(checks, 8).mean()) - 127.5) < 3
 
 
+def test_large_images_are_resized_as_by_one_filter_within_some_grey_levels():
+    image = np.random.default_rng(1).integers(0, 256, (640, 900, 3), dtype=np.uint8)
+    once = np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(resize(image, 48).astype(int) - once).max() <= 6
+
+
 def test_properties_agree_with_their_definitions():
     image = _pixels(16, 16)
     scaled = image.astype(float) / 255

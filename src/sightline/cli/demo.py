@@ -177,7 +177,9 @@ def _made(count: int) -> str:
 def _mislabelled_lots() -> list[int]:
     from sightline.data.synthetic import material_of
 
-    return [lot for lot in range(_NEW_LOTS.start, _NEW_LOTS.start + 10 * len(_NEW_LOTS)) if material_of(lot) == _MISLABELLED][: len(_NEW_LOTS)]
+    return [lot for lot in range(_NEW_LOTS.start, _NEW_LOTS.start + 10 * len(_NEW_LOTS)) if material_of(lot) == _MISLABELLED][
+        : len(_NEW_LOTS)
+    ]
 
 
 def _link_tree(source: Path, target: Path) -> None:

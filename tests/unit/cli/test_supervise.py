@@ -58,7 +58,8 @@ def test_an_interrupt_stops_everything_that_was_started(tmp_path, number):
     code = (
         "import sys; from pathlib import Path; from sightline.cli.supervise import supervise\n"
         "folder = Path(sys.argv[1])\n"
-        "try: supervise([sys.executable, '-c', sys.argv[2], str(folder/'pid'), '600'], environment={}, folder=folder, log=folder/'log', on_tick=lambda: None)\n"
+        "command = [sys.executable, '-c', sys.argv[2], str(folder/'pid'), '600']\n"
+        "try: supervise(command, environment={}, folder=folder, log=folder/'log', on_tick=lambda: None)\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), STUBBORN])

@@ -8,7 +8,7 @@ from sightline.data.check import check, describe
 from sightline.data.synthetic import generate
 from sightline.errors import DataError
 
-MAGNETIC = Path("/work/shared/data/magnetic-tile")
+MAGNETIC = Path(__file__).resolve().parents[4] / "shared/data/magnetic-tile"
 
 
 @pytest.fixture(scope="module")
