@@ -16,7 +16,7 @@ class TrainConfig(Section):
     """Channels of the compact backbone's first layer."""
     pretrained: bool = False
     """Start from published weights (timm backbones only; fetched from their hub)."""
-    epochs: int = Field(15, ge=1)
+    epochs: int = Field(12, ge=1)
     """Passes over the training images."""
     batch_size: int = Field(32, ge=2)
     """Images per optimiser step, over all processes."""

@@ -10,13 +10,13 @@ class TuneConfig(Section):
 
     enabled: bool = True
     """False: train with the values in the train section."""
-    num_trials: int = Field(6, ge=1)
+    num_trials: int = Field(5, ge=1)
     """Trials in the search."""
-    max_epochs: int = Field(6, ge=1)
+    max_epochs: int = Field(5, ge=1)
     """Epochs of a trial that is never stopped early."""
     grace_epochs: int = Field(2, ge=1)
     """Epochs every trial gets."""
-    train_share: float = Field(0.6, gt=0, le=1)
+    train_share: float = Field(0.5, gt=0, le=1)
     """Share of the training images that trials see."""
     num_concurrent: int = Field(2, ge=1)
     """Trials at a time."""

@@ -3,14 +3,16 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from sightline.store.artifact import Artifact, open_artifact
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
 
 KIND = "dataset"
 SplitName = Literal["train", "val", "golden"]
@@ -59,10 +61,10 @@ class Split:
 
     name: SplitName
     sample_ids: tuple[str, ...]
-    labels_N: npt.NDArray[np.int64]
-    attributes: pd.DataFrame
+    labels_N: "npt.NDArray[np.int64]"
+    attributes: "pd.DataFrame"
     locations: tuple[str, ...]
-    pixels_NHWC: npt.NDArray[np.uint8]
+    pixels_NHWC: "npt.NDArray[np.uint8]"
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -81,20 +83,26 @@ class DatasetVersion:
         return cls(open_artifact(Path(folder), KIND))
 
     @functools.cached_property
-    def samples(self) -> pd.DataFrame:
+    def samples(self) -> "pd.DataFrame":
         """One row per image.
 
         Columns: sample_id, location, size_bytes, format, width, height, split, group_id, label, class_name and ``slice_<attribute>``.
         """
+        import pandas as pd
+
         return pd.read_parquet(self.artifact.file("samples.parquet"))
 
     @functools.cached_property
-    def quarantine(self) -> pd.DataFrame:
+    def quarantine(self) -> "pd.DataFrame":
         """One row per refused file: location, reason, detail."""
+        import pandas as pd
+
         return pd.read_parquet(self.artifact.file("quarantine.parquet"))
 
     def split(self, name: SplitName) -> Split:
         """The images of one split; the pixels are memory-mapped, not read."""
+        import numpy as np
+
         rows = self.samples[self.samples["split"] == name].sort_values("sample_id")
         attributes = rows[[f"slice_{column}" for column in self.info.attributes]].astype(str)
         return Split(

@@ -43,12 +43,12 @@ def run(*, dataset: str, tuned: str, config: TrainConfig, store: StoreConfig, ru
         EnvironmentFault: it took too long or was killed.
     """
     version = DatasetVersion.open(dataset)
-    refuse_golden(version)
     plan = _plan(version, _resolved(tuned, config), store)
     inputs = plan.info.dataset_digests | {"parent": plan.info.parent}
     step = Step("train", TRAINED, "sightline.train.step", inputs, plan.config.model_dump(mode="json"), plan.config.seed)
 
     def work(folder: Path, progress: Progress) -> StepResult:
+        refuse_golden(version)
         tracker = Tracker(store.tracking)
         try:
             epochs = _train(version, plan, folder, progress)
