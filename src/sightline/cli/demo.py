@@ -1,5 +1,6 @@
 """`sightline demo`: the whole loop on generated images."""
 
+import difflib
 import os
 import shutil
 import sys
@@ -35,7 +36,9 @@ _MISLABELLED = "brass"
 def demo(scenario: str, *, workspace: Path, as_json: bool) -> int:
     """Runs the scenario; the exit code says how it ended (0 promoted, 3 rejected, 5 rolled back)."""
     if scenario not in get_args(Scenario):
-        raise UsageError(f"--scenario {scenario}: expected one of {', '.join(get_args(Scenario))}")
+        near = difflib.get_close_matches(scenario, get_args(Scenario), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"--scenario {scenario} is not known{hint}", remedy=f"choose one of {', '.join(get_args(Scenario))}")
     round_ = _Demo(workspace.resolve(), Display(sys.stderr if as_json else sys.stdout))
     {"ok": _ok, "bad-model": _bad_model, "bad-canary": _bad_canary}[scenario](round_)
     return round_.finish(as_json=as_json)

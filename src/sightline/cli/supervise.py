@@ -32,6 +32,7 @@ def supervise(command: Sequence[str], *, environment: Mapping[str, str], folder:
     """
     _adopt_orphans()
     previous = signal.signal(signal.SIGTERM, _interrupt)
+    others = frozenset(_descendants())
     # A session of its own: Ctrl-C reaches only this process, which then stops the others in order.
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -48,19 +49,23 @@ def supervise(command: Sequence[str], *, environment: Mapping[str, str], folder:
             on_tick()
             time.sleep(_TICK_S)
     finally:
-        stop_descendants()
+        _stop(others)
         signal.signal(signal.SIGTERM, previous)
     on_tick()
     return process.returncode
 
 
-def stop_descendants() -> None:
-    """Ends all processes below this one: SIGTERM, five seconds of grace, SIGKILL."""
-    alive = psutil.Process().children(recursive=True)
+def _descendants() -> list[psutil.Process]:
+    return list(psutil.Process().children(recursive=True))
+
+
+def _stop(others: frozenset[psutil.Process]) -> None:
+    """Ends all processes below this one but the others: SIGTERM, five seconds of grace, SIGKILL."""
+    alive = [process for process in _descendants() if process not in others]
     for process in alive:
         _signal(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(alive, timeout=_GRACE_S)
-    alive = list({*alive, *psutil.Process().children(recursive=True)})
+    psutil.wait_procs(alive, timeout=_GRACE_S)
+    alive = [process for process in _descendants() if process not in others]
     for process in alive:
         _signal(process, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=_GRACE_S)

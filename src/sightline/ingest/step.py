@@ -94,8 +94,8 @@ def _look(config: IngestConfig, store: StoreConfig) -> _Look:
 
 def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
     config, started = look.config, time.monotonic()
-    files, refusals = _without_copies(look)
-    refusals += [*look.source.refusals, *look.contents.refusals]
+    files = _originals(look)
+    refusals = [*look.source.refusals, *look.contents.refusals]
     scratch = folder / "pixels-all.npy"
     progress(f"0/{len(files)} images")
     decoded = decode_all(
@@ -107,8 +107,10 @@ def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
         report=progress,
     )
     progress(f"{len(decoded.paths)} images decoded · looking for near copies")
-    grouped, ungrouped = _with_groups(decoded, {file.path: file for file in files}, config)
-    refusals += [*decoded.refusals, *ungrouped]
+    copies = _refused_copies(look, decoded)
+    refused = {refusal.path for refusal in copies}
+    grouped, ungrouped = _with_groups(decoded, {file.path: file for file in files if file.path not in refused}, config)
+    refusals += [*decoded.refusals, *copies, *ungrouped]
     num_files = len(look.source.files) + len(look.source.refusals)
     # Damage is told before what follows from it: a missing golden image, a class without images.
     _check_refusals(refusals, num_files, config)
@@ -121,23 +123,36 @@ def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
     return StepResult(headline=_headline(info), metrics=_metrics(info, len(decoded.paths) / max(time.monotonic() - started, 1e-6)))
 
 
-def _without_copies(look: _Look) -> tuple[list[SourceFile], list[Refusal]]:
-    """One file per content: the one that was used before, else the first; none where exact copies have different labels."""
-    by_content: dict[str, list[SourceFile]] = defaultdict(list)
+def _by_content(look: _Look) -> dict[str, list[SourceFile]]:
+    """The files of each content; the one to use, which is the one that was used before or else the first, leads."""
+    contents: dict[str, list[SourceFile]] = defaultdict(list)
     for file in look.source.files:
         if file.path in look.contents.digests:
-            by_content[look.contents.digests[file.path]].append(file)
-    files: list[SourceFile] = []
+            contents[look.contents.digests[file.path]].append(file)
+    return {digest: sorted(files, key=lambda file: file.path != look.memory.paths.get(digest)) for digest, files in contents.items()}
+
+
+def _originals(look: _Look) -> list[SourceFile]:
+    return sorted((files[0] for files in _by_content(look).values()), key=lambda file: file.path)
+
+
+def _refused_copies(look: _Look, decoded: Decoded) -> list[Refusal]:
+    """What becomes of exact copies: damaged like their original, all refused where their labels differ, else the later ones refused."""
+    damaged = {refusal.path: refusal for refusal in decoded.refusals}
     refusals: list[Refusal] = []
-    for digest, copies in by_content.items():
-        kept = next((file for file in copies if file.path == look.memory.paths.get(digest)), copies[0])
-        if len({file.class_name for file in copies}) > 1:
-            paths = ", ".join(file.path for file in copies)
-            refusals += [Refusal(file.path, "conflicting-label", f"the same bytes have different labels: {paths}") for file in copies]
+    for original, *copies in _by_content(look).values():
+        if not copies:
             continue
-        files.append(kept)
-        refusals += [Refusal(file.path, "duplicate", f"the same bytes as {kept.path}") for file in copies if file is not kept]
-    return sorted(files, key=lambda file: file.path), refusals
+        if original.path in damaged:
+            told = damaged[original.path]
+            refusals += [Refusal(file.path, told.reason, told.detail) for file in copies]
+        elif len({file.class_name for file in (original, *copies)}) > 1:
+            paths = ", ".join(sorted(file.path for file in (original, *copies)))
+            detail = f"the same bytes have different labels: {paths}"
+            refusals += [Refusal(file.path, "conflicting-label", detail) for file in (original, *copies)]
+        else:
+            refusals += [Refusal(file.path, "duplicate", f"the same bytes as {original.path}") for file in copies]
+    return refusals
 
 
 def _with_groups(
@@ -147,6 +162,8 @@ def _with_groups(
     grouped: list[tuple[int, SourceFile]] = []
     refusals: list[Refusal] = []
     for index, path in enumerate(decoded.paths):
+        if path not in files:
+            continue
         missing = [name for name in config.group_by if files[path].attributes[name] == UNKNOWN]
         if missing:
             refusals.append(Refusal(path, "no-group", f"no value for {', '.join(missing)}, which ingest.group_by needs"))

@@ -121,11 +121,11 @@ def _problem(folder: Path, entry: FileEntry) -> str:
 
 @contextlib.contextmanager
 def disk_faults_explained(folder: Path) -> Iterator[None]:
-    """Turns a full disk or a read-only place into an EnvironmentFault that names the folder."""
+    """Turns a full disk, a read-only place or a file in the way into an EnvironmentFault that names the folder."""
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.ENOTDIR}:
             raise EnvironmentFault(
                 f"cannot write to {folder}: {error.strerror}",
                 remedy="free some space or choose another place (store.* in the configuration); finished steps are kept",

@@ -16,7 +16,7 @@ def trained_bundle(folder: Path, dataset: DatasetVersion, *, steps: int = 0, wid
 
     torch.manual_seed(7)
     digests = {name: dataset.info.digests[name] for name in ("train", "val")}
-    info = BundleInfo(classes=dataset.info.classes, backbone="compact", width=width, embedding_dim=8 * width, dataset_digests=digests)
+    info = BundleInfo(classes=dataset.info.classes, backbone="compact", width=width, embedding_dim=16 * width, dataset_digests=digests)
     preprocessing = Preprocessing(size_px=dataset.info.image_size_px)
     network = build(info, preprocessing)
     train = dataset.split("train")

@@ -11,7 +11,7 @@ from sightline.models.network import build
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    info = BundleInfo(classes=("a", "b"), backbone="compact", width=4, embedding_dim=32, dataset_digests={})
+    info = BundleInfo(classes=("a", "b"), backbone="compact", width=4, embedding_dim=64, dataset_digests={})
     return build(info, Preprocessing(size_px=16))
 
 

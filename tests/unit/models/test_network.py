@@ -9,7 +9,7 @@ from sightline.models.network import build
 def test_a_batch_of_any_size_gives_logits_and_embeddings(info, preprocessing, num):
     logits, embedding = build(info, preprocessing).eval()(torch.zeros((num, 32, 32, 3), dtype=torch.uint8))
     assert logits.shape == (num, 3)
-    assert embedding.shape == (num, 64)
+    assert embedding.shape == (num, 128)
     assert logits.dtype == embedding.dtype == torch.float32
 
 

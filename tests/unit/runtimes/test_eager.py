@@ -11,7 +11,7 @@ from sightline.store.artifact import commit_artifact
 
 @pytest.fixture
 def bundle(tmp_path):
-    info = BundleInfo(classes=("a", "b", "c"), backbone="compact", width=8, embedding_dim=64, dataset_digests={})
+    info = BundleInfo(classes=("a", "b", "c"), backbone="compact", width=8, embedding_dim=128, dataset_digests={})
     preprocessing = Preprocessing(size_px=32)
 
     def write(folder):
@@ -27,7 +27,7 @@ def bundle(tmp_path):
 def test_no_images_give_an_empty_prediction_of_the_right_width(bundle):
     prediction = load_predictor(bundle, EAGER).predict(np.zeros((0, 32, 32, 3), np.uint8))
     assert prediction.probabilities_NC.shape == (0, 3)
-    assert prediction.embeddings_ND.shape == (0, 64)
+    assert prediction.embeddings_ND.shape == (0, 128)
 
 
 def test_predictions_are_those_of_the_network_however_they_are_batched(bundle):

@@ -38,7 +38,7 @@ def test_two_processes_train_a_bundle_that_is_whole_and_has_learnt(trained):
         "preprocessing.json",
         "history.json",
     }
-    assert bundle.info.embedding_dim == 64
+    assert bundle.info.embedding_dim == 128
     assert trained.result.metrics["val/accuracy"] > 0.6
     assert "2 processes" in trained.result.headline
 
