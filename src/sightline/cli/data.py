@@ -4,7 +4,6 @@ from pathlib import Path
 
 import yaml
 
-from sightline.config.base import Section
 from sightline.config.ingest import IngestConfig
 from sightline.config.run import RunConfig
 from sightline.data.check import CheckReport
@@ -42,19 +41,14 @@ def initial_config(folder: Path) -> str:
 
 def _commented(config: RunConfig) -> str:
     lines = ["# Made by `sightline init`. Every key has its default or what was found in the images; delete what you do not change."]
-    for name, value in config:
-        section = type(value)
-        lines += ["", f"# {(section.__doc__ or '').strip().splitlines()[0]}", f"{name}:"]
-        for key, line in zip(section.model_fields, _lines(value), strict=True):
-            described = (section.model_fields[key].description or "").strip().splitlines()
-            lines += [f"  # {described[0]}"] if described else []
-            lines += [f"  {part}" for part in line]
+    for name, section in config:
+        fields = type(section).model_fields
+        lines += ["", f"# {(type(section).__doc__ or '').strip().splitlines()[0]}", f"{name}:"]
+        for key, value in section.model_dump(mode="json").items():
+            lines += [f"  # {line}" for line in (fields[key].description or "").strip().splitlines()]
+            lines.append(f"  {key}: {_value(value)}")
     return "\n".join(lines) + "\n"
 
 
-def _lines(section: Section) -> list[list[str]]:
-    values = section.model_dump(mode="json")
-    return [
-        yaml.safe_dump({key: value}, allow_unicode=True, default_flow_style=None, width=10_000).splitlines()
-        for key, value in values.items()
-    ]
+def _value(value: object) -> str:
+    return yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
