@@ -53,6 +53,12 @@ class DataError(SightlineError):
         self.problems = tuple(problems)
 
 
+class Interrupted(SightlineError):
+    """The person stopped it; what was started is gone (exit code 130, as shells have it)."""
+
+    exit_code = 130
+
+
 class TemporaryError(SightlineError):
     """The same call may succeed later (exit code 75)."""
 

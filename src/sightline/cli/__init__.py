@@ -19,9 +19,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"sightline: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("sightline: interrupted; everything that was started is stopped, finished steps are kept\n")
-        sys.exit(130)
     except BrokenPipeError:
         # The reader (head, less) went away; standard output must not be flushed again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

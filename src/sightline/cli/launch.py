@@ -38,7 +38,7 @@ def run_pipeline(name: str, arguments: Mapping[str, object], *, store: StoreConf
 
     Raises:
         EnvironmentFault: the disk is full.
-        KeyboardInterrupt: the person stopped it; everything started is gone.
+        Interrupted: the person stopped it; everything started is gone.
     """
     folder = Path(store.runs) / run_id
     arguments_file = folder / "arguments.json"

@@ -12,6 +12,8 @@ from types import FrameType
 
 import psutil
 
+from sightline.errors import Interrupted
+
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE_S = 5.0
 _TICK_S = 0.1
@@ -28,7 +30,7 @@ def supervise(command: Sequence[str], *, environment: Mapping[str, str], folder:
         on_tick: called ten times a second while it runs.
 
     Raises:
-        KeyboardInterrupt: on SIGINT or SIGTERM, after everything was stopped.
+        Interrupted: on SIGINT or SIGTERM, after everything was stopped.
     """
     _adopt_orphans()
     previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -48,6 +50,8 @@ def supervise(command: Sequence[str], *, environment: Mapping[str, str], folder:
         while process.poll() is None:
             on_tick()
             time.sleep(_TICK_S)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; everything that was started is stopped", remedy="run it again: finished steps are kept") from None
     finally:
         _stop(others)
         signal.signal(signal.SIGTERM, previous)

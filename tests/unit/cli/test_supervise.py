@@ -56,11 +56,11 @@ def test_control_without_supervision_the_daemon_lives_on(tmp_path):
 def test_an_interrupt_stops_everything_that_was_started(tmp_path, number):
     pid_file = tmp_path / "pid"
     code = (
-        "import sys; from pathlib import Path; from sightline.cli.supervise import supervise\n"
+        "import sys; from pathlib import Path; from sightline.cli.supervise import supervise; from sightline.errors import Interrupted\n"
         "folder = Path(sys.argv[1])\n"
         "command = [sys.executable, '-c', sys.argv[2], str(folder/'pid'), '600']\n"
         "try: supervise(command, environment={}, folder=folder, log=folder/'log', on_tick=lambda: None)\n"
-        "except KeyboardInterrupt: sys.exit(130)\n"
+        "except Interrupted: sys.exit(130)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), STUBBORN])
     pid = read_pid(pid_file)
