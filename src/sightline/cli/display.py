@@ -1,5 +1,6 @@
 """One line per step: name, result, time, and "cached" where it was."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import TextIO
 from sightline.store.steps import StepRecord, read_records
 
 _NAME_WIDTH = 19
-_TEXT_WIDTH = 104
 _QUIET_S = 15.0
 
 
@@ -33,7 +33,7 @@ class Display:
     def line(self, name: str, text: str, seconds: float, *, mark: str = "✓") -> None:
         """One finished line."""
         self._clear()
-        self._write(f"  {mark} {name:<{_NAME_WIDTH}}{text:<{_TEXT_WIDTH}} {seconds:6.1f} s\n")
+        self._write(f"  {mark} {name:<{_NAME_WIDTH}}{seconds:6.1f} s  {text}\n")
 
     def update(self, folder: Path) -> None:
         """Shows what changed in a run's ``steps`` folder."""
@@ -48,17 +48,18 @@ class Display:
 
     def _finished(self, record: StepRecord) -> None:
         if record.status == "failed":
-            self.line(record.name, record.error.splitlines()[0][:_TEXT_WIDTH], record.seconds, mark="✗")
+            self.line(record.name, record.error.splitlines()[0], record.seconds, mark="✗")
         else:
-            self.line(record.name, record.headline + (" · cached" if record.cached else ""), record.seconds, mark=_mark(record.outcome))
+            self.line(record.name, ("cached · " if record.cached else "") + record.headline, record.seconds, mark=_mark(record.outcome))
 
     def _working(self, record: StepRecord) -> None:
         seconds = time.time() - record.started_at
         if self._live:
             self._clear()
-            self._write(f"  … {record.name:<{_NAME_WIDTH}}{(record.progress or 'starting')[:_TEXT_WIDTH]} {seconds:.0f} s")
+            line = f"  … {record.name:<{_NAME_WIDTH}}{seconds:6.0f} s  {record.progress or 'starting'}"
+            self._write(line[: shutil.get_terminal_size().columns - 1])
         elif time.monotonic() - self._spoke > _QUIET_S:
-            self._write(f"  … {record.name:<{_NAME_WIDTH}}{record.progress} ({seconds:.0f} s)\n")
+            self._write(f"  … {record.name:<{_NAME_WIDTH}}{seconds:6.0f} s  {record.progress}\n")
 
     def _clear(self) -> None:
         if self._live:

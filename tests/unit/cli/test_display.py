@@ -19,8 +19,8 @@ def test_each_step_is_one_line_with_its_result_time_and_whether_it_was_cached(tm
     display.update(tmp_path)
     first, second = stream.getvalue().splitlines()
     assert "ingest" in first
-    assert "2 400 images · cached" in first
-    assert second.endswith("12.3 s")
+    assert "cached · 2 400 images" in first
+    assert "12.3 s  val 0.91" in second
 
 
 def test_a_failed_step_shows_the_first_line_of_its_error(tmp_path):
