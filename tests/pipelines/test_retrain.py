@@ -28,6 +28,7 @@ def test_a_model_that_passes_both_gates_is_deployed_and_the_next_run_repeats_no_
     records = retrain(small_config(images))
     assert names(records) == [*TO_THE_SECOND_GATE, "deploy"], [record.error for record in records]
     assert outcomes(store) == ["promoted"]
+    assert "golden images" in (Path(records[-1].folder) / "MODEL_CARD.md").read_text()
     assert summary_of(store)["status"] == "promoted"
     assert (Path(store.runs) / "run" / "report.html").read_text().lower().startswith("<!doctype html>")
 

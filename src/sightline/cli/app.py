@@ -1,6 +1,5 @@
 """The commands and their options; the work is elsewhere."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sightline import __version__
+from sightline.cli.display import emit
 
 app = typer.Typer(
     name="sightline",
@@ -30,11 +30,6 @@ Overrides = Annotated[
 ]
 Workspace = Annotated[Path, typer.Option(help="Folder for runs, finished steps and the registry.")]
 ConfigFile = Annotated[Path, typer.Argument(help="A sightline.yaml; make one with `sightline init`.")]
-
-
-def emit(value: object) -> None:
-    """Writes a JSON value to standard output."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 @app.callback(invoke_without_command=True)

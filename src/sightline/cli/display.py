@@ -1,5 +1,6 @@
 """One line per step: name, result, time, and "cached" where it was."""
 
+import json
 import shutil
 import sys
 import time
@@ -10,6 +11,11 @@ from sightline.store.steps import StepRecord, read_records
 
 _NAME_WIDTH = 19
 _QUIET_S = 15.0
+
+
+def emit(value: object) -> None:
+    """Writes a JSON value to standard output."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 class Display:

@@ -3,8 +3,7 @@
 import sys
 from pathlib import Path
 
-from sightline.cli.app import emit
-from sightline.cli.display import Display
+from sightline.cli.display import Display, emit
 from sightline.cli.launch import absolute, new_run_id, point_latest, run_pipeline
 from sightline.config.run import RunConfig
 from sightline.errors import DataError, SightlineError, UsageError

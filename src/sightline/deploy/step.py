@@ -22,6 +22,7 @@ from sightline.deploy.traffic import load_images
 from sightline.errors import DataError, EnvironmentFault, SightlineError, TemporaryError
 from sightline.evaluate.verdict import Verdict, read_verified
 from sightline.models.bundle import COMPILED, ModelBundle
+from sightline.registry.card import render_card
 from sightline.registry.ledger import Champion, Ledger
 from sightline.store.artifact import Artifact, open_artifact, write_file
 from sightline.store.outcomes import Outcome, record_outcome
@@ -111,8 +112,16 @@ class _Deploying:
         write_file(folder / "deployment.json", deployment.model_dump_json(indent=1).encode())
         write_file(folder / "report.html", html_page(deployment).encode())
         write_file(folder / "summary.md", markdown_page(deployment).encode())
+        self._write_card(folder, ledger.champion())
         record_outcome(self.store, self.run_id, Outcome(kind=deployment.outcome, reason=deployment.reason))
         return StepResult(outcome=deployment.outcome, headline=_headline(deployment), metrics=_metrics(deployment))
+
+    def _write_card(self, folder: Path, champion: Champion | None) -> None:
+        """The model card beside the deployment, while this model is the champion."""
+        if champion is None or champion.digest != self.bundle.digest:
+            return
+        verdict = read_verified(self.verdict.folder).model_dump(mode="json")
+        write_file(folder / "MODEL_CARD.md", render_card(champion, self.bundle, verdict=verdict).encode())
 
     def _deploy(self, ledger: Ledger, champion: Champion | None, progress: Progress) -> Deployment:
         generation = self._compared_generation(champion)
