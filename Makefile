@@ -13,7 +13,7 @@ demo: setup  ## run the whole loop on generated images and print the verdict
 	@.venv/bin/sightline demo
 
 test: setup  ## run the tests
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 check: setup  ## ruff, mypy --strict, import rules, generated files
 	@scripts/check
