@@ -27,8 +27,12 @@ def test_a_run_id_in_the_environment_is_continued_and_left_open(tmp_path, monkey
 
 
 def test_a_dead_server_is_a_warning(caplog, monkeypatch):
-    # MLflow's migrations, if another test ran them in this process, switch off every logger that they do not know.
-    monkeypatch.setattr(logging.getLogger("sightline.train.tracking"), "disabled", False)
+    # Libraries that another test used in this process may have raised the root's level or switched off loggers that they do not know.
+    logger = logging.getLogger("sightline.train.tracking")
+    monkeypatch.setattr(logger, "disabled", False)
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    caplog.set_level(logging.WARNING, logger=logger.name)
     tracker = Tracker("http://127.0.0.1:9")
     assert not tracker.log(RUN)
     tracker.close()
