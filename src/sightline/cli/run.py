@@ -51,7 +51,7 @@ def close(summary: Summary, records: list[StepRecord], folder: Path, *, display:
     """
     if as_json:
         emit(summary.model_dump(mode="json"))
-    display.heading(f"{summary.status.upper()}  {summary.sentence}")
+    display.heading(summary.sentence)
     display.text(f"  report   {folder / 'report.html'}\n  summary  {folder / 'summary.json'}\n")
     failed = next((record for record in records if record.status == "failed" and record.name != "report"), None)
     if failed is not None:

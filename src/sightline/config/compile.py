@@ -14,7 +14,7 @@ class CompileConfig(Section):
 
     variants: tuple[Variant, ...] = ("onnxruntime-fp32", "openvino-fp32", "openvino-bf16", "openvino-int8", "tensorrt-fp16")
     """Variants to build; one that this machine cannot run is reported as unavailable with the reason."""
-    max_accuracy_drop: float = Field(0.01, ge=0, lt=1)
+    max_accuracy_drop: float = Field(0.005, ge=0, lt=1)
     """Largest loss of golden accuracy against the trained model."""
     min_agreement: float = Field(0.97, gt=0, le=1)
     """Smallest share of golden images with the same predicted class as the trained model."""

@@ -12,15 +12,15 @@ class TuneConfig(Section):
     """False: train with the values in the train section."""
     num_trials: int = Field(5, ge=1)
     """Trials in the search."""
-    max_epochs: int = Field(5, ge=1)
+    max_epochs: int = Field(6, ge=1)
     """Epochs of a trial that is never stopped early."""
-    grace_epochs: int = Field(2, ge=1)
+    grace_epochs: int = Field(3, ge=1)
     """Epochs every trial gets."""
-    train_share: float = Field(0.5, gt=0, le=1)
+    train_share: float = Field(0.7, gt=0, le=1)
     """Share of the training images that trials see."""
     num_concurrent: int = Field(2, ge=1)
     """Trials at a time."""
-    lr_range: tuple[float, float] = (8e-4, 1.2e-2)
+    lr_range: tuple[float, float] = (1.5e-3, 8e-3)
     """Learning rates, log-uniform."""
     weight_decay_range: tuple[float, float] = (1e-5, 1e-2)
     """Weight decays, log-uniform."""
