@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import small_config
 
 import sightline
 from sightline.store.artifact import open_artifact
+from tests.pipelines.small import small_config
 
 LIBRARY = Path(sightline.__file__).parent
 

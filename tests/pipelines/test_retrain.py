@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import small_config
 
 from sightline.store.outcomes import read_outcomes
+from tests.pipelines.small import small_config
 
 TO_THE_FIRST_GATE = ["ingest", "tune", "train", "gate-trained"]
 TO_THE_SECOND_GATE = [*TO_THE_FIRST_GATE, "compile", "gate-compiled"]
