@@ -166,7 +166,7 @@ class _Demo:
 
 
 def demo_config(source: Path, *, fault: str = "none") -> RunConfig:
-    """The demo's configuration: small margins are not provable with 700 golden images, so it states what is."""
+    """The demo's configuration: small margins are not provable with 800 golden images, so it states what is."""
     ingest = IngestConfig(source=str(source), group_by=("lot",), slices=("material", "lighting", "camera", "lamp", "blur", "exposure"))
     gate = GateConfig(margin=0.03, critical_slices=("material=steel",), critical_margin=0.08)
     config = RunConfig(ingest=ingest, gate=gate)

@@ -58,10 +58,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not separator or len(keys) < 2:
         raise UsageError(f"--set {override}: expected section.key=value", remedy="for example: --set train.epochs=5")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.safe_load(text)  # 1e-3 stays text in YAML 1.1; the section's field makes it a number
     except yaml.YAMLError:
         raise UsageError(f"--set {override}: the value is not YAML") from None
-    # YAML 1.1 reads 1e-3 as text; a person who types it means the number.
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
