@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from sightline.errors import DataError
 from sightline.store.artifact import open_artifact, write_file
@@ -13,9 +13,28 @@ from sightline.store.digest import sha256_value
 KIND = "verdict"
 FILE = "verdict.json"
 
-Stage = Literal["trained", "compiled"]
-CheckKind = Literal["answers", "sentinel", "overall", "critical-slice", "slice", "parity", "agreement", "size", "latency"]
-CheckOutcome = Literal["pass", "fail", "inconclusive", "warn", "info"]
+Task = Literal["classification", "detection", "segmentation"]
+Stage = Literal["trained", "compiled", "predictions"]
+CheckKind = Literal[
+    "answers",
+    "sentinel",
+    "overall",
+    "critical-slice",
+    "slice",
+    "discovered-slice",
+    "anchor",
+    "parity",
+    "agreement",
+    "calibration",
+    "robustness",
+    "slice-parity",
+    "size",
+    "latency",
+    "memory",
+    "cost",
+]
+CheckOutcome = Literal["pass", "fail", "inconclusive", "warn", "info", "waived"]
+Unit = Literal["share", "MB", "ms", "USD"]
 VerdictOutcome = Literal["pass", "fail", "inconclusive"]
 
 
@@ -33,10 +52,15 @@ class Check(Frozen):
         kind: the family that the check belongs to.
         slice: the slice it looks at; empty for all golden images.
         required: a required check that fails or stays inconclusive blocks promotion.
-        outcome: pass, fail, inconclusive (neither is shown), warn (never blocks), info (not judged).
+        outcome: pass, fail, inconclusive (neither is shown), warn (never blocks), info (not judged), waived (blocked, but overridden by
+            a person; see the verdict's overrides).
+        metric: what ``reference`` and ``value`` are, e.g. "accuracy", "AP", "mIoU", "ECE".
+        unit: share: values in [0, 1], shown as percentages and points.
+        lower_is_better: for errors, costs and times; a positive estimate is then a loss.
         num_images: images behind the numbers.
-        reference: the reference's value (champion, eager model), None without one.
-        value: the candidate's value: an accuracy in [0, 1], or the measured size in MB or latency in ms.
+        num_clusters: independent groups of images behind the numbers; 0 where each image counts by itself.
+        reference: the reference's value (champion, anchor, eager model), None without one.
+        value: the candidate's value, in ``unit``.
         estimate: value minus reference for paired checks, else the value.
         interval: confidence interval of the estimate.
         p_value: of the test named in ``test``; one-sided.
@@ -51,7 +75,11 @@ class Check(Frozen):
     slice: str = ""
     required: bool
     outcome: CheckOutcome
+    metric: str = "accuracy"
+    unit: Unit = "share"
+    lower_is_better: bool = False
     num_images: int = 0
+    num_clusters: int = 0
     reference: float | None = None
     value: float | None = None
     estimate: float | None = None
@@ -72,19 +100,68 @@ class Flips(Frozen):
     num_fixed: int = 0
 
 
+class Case(Frozen):
+    """A must-pass case and the answer to it; ``given`` is empty for an invalid answer."""
+
+    location: str
+    wanted: str
+    given: str
+
+
+class Override(Frozen):
+    """A person's decision to ship in spite of checks that block; kept in the registry and listed in the model card.
+
+    Attributes:
+        candidate: digest of the model it is for; it is valid for no other.
+        golden_digest: the golden images of the verdict that it overrides.
+        checks: names of the checks it covers.
+        who: the person who answers for it.
+        why: the reason, in a sentence.
+        made_at: Unix seconds.
+        until: Unix seconds after which it is void.
+        verdict: signature of the verdict that it overrides.
+    """
+
+    candidate: str
+    golden_digest: str
+    checks: tuple[str, ...]
+    who: str
+    why: str
+    made_at: float
+    until: float
+    verdict: str
+
+
+class Confusion(Frozen):
+    """One kind of error, e.g. "Crack taken for Free" or "missed"; counts over the golden images of reference and candidate."""
+
+    name: str
+    reference: int | None = None
+    candidate: int
+
+
 class Verdict(Frozen):
     """``verdict.json``.
 
     Attributes:
+        task: what the models do.
+        metric: the metric that decides, e.g. "accuracy" or "AP".
         candidate: digest of the model bundle that was judged; ``variant`` is what answered.
         champion: digest of the bundle it was compared with, or "none"; ``champion_generation`` is 0 then.
         golden_digest: digest of the golden split.
         looks: how many candidates this golden set has judged, this one included.
+        attempt: the number of this look in the alpha ledger (image-weighted over earlier golden sets); ``alpha`` is what it may spend.
+        policy: the resolved gate section.
+        cases: the must-pass cases.
+        errors: what kinds of errors both make, most frequent first.
+        overrides: those that turned a blocking check into "waived".
         reason: one sentence for a product owner.
         signature: SHA-256 of everything else, so that an edit shows.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    task: Task = "classification"
+    metric: str = "accuracy"
     stage: Stage
     outcome: VerdictOutcome
     candidate: str
@@ -94,18 +171,24 @@ class Verdict(Frozen):
     golden_digest: str
     num_images: int
     looks: int
+    attempt: int = 1
+    alpha: float = 0.05
+    policy: dict[str, JsonValue] = {}
     checks: tuple[Check, ...]
     flips: Flips = Flips()
+    cases: tuple[Case, ...] = ()
+    errors: tuple[Confusion, ...] = ()
+    overrides: tuple[Override, ...] = ()
     reason: str
     signature: str = ""
 
 
 def overall_outcome(checks: Sequence[Check]) -> VerdictOutcome:
-    """Pass when there are required checks and all passed (a warning does not block); fail when one failed; else inconclusive."""
+    """Pass when there are required checks and all passed (warned and waived do not block); fail when one failed; else inconclusive."""
     required = [check.outcome for check in checks if check.required]
     if "fail" in required:
         return "fail"
-    return "pass" if required and all(outcome in {"pass", "warn"} for outcome in required) else "inconclusive"
+    return "pass" if required and all(outcome in {"pass", "warn", "waived"} for outcome in required) else "inconclusive"
 
 
 def signature_of(verdict: Verdict) -> str:

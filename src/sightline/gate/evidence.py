@@ -1,7 +1,7 @@
 """What the gate has seen: right and wrong answers per golden image, sentinels, size and latency."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,23 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Corrupted:
+    """Both models on the same corrupted images.
+
+    Attributes:
+        name: the corruption with its strength in words, e.g. "blur (sigma 1.5 px)".
+        clean_M: which of the images the candidate answers correctly without the corruption.
+        candidate_M: which it answers correctly with it.
+        champion_M: the same for the champion; None for a first model.
+    """
+
+    name: str
+    clean_M: BoolArray
+    candidate_M: BoolArray
+    champion_M: BoolArray | None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that the policy is applied to; arrays are in the order of the golden images.
 
@@ -44,6 +61,12 @@ class Evidence:
         sentinels: answers to the must-never-fail images.
         size_bytes: size of what ships.
         latency: measured latency; None for a trained candidate, which does not ship as it is.
+        clusters_N: index of the cluster (group of related images) of each image; None: each image is one.
+        anchor: answers of the last audited champion, None without one or when it is the champion itself.
+        anchor_generation: its generation, 0 without one.
+        corrupted: per corruption, the answers to the corrupted images.
+        discovered: masks of weak slices that were found on one half of the images; each mask holds images of the other half only.
+        alpha: what this look may spend on promotion; 0 stands for the policy's alpha.
     """
 
     stage: Stage
@@ -56,6 +79,12 @@ class Evidence:
     sentinels: tuple[Sentinel, ...]
     size_bytes: int
     latency: Latency | None
+    clusters_N: npt.NDArray[np.int64] | None = None
+    anchor: Answers | None = None
+    anchor_generation: int = 0
+    corrupted: tuple[Corrupted, ...] = ()
+    discovered: Mapping[str, BoolArray] = field(default_factory=dict)
+    alpha: float = 0.0
 
     def correct(self, answers: Answers) -> BoolArray:
         """Which images are answered correctly."""
