@@ -28,6 +28,8 @@ class TrainConfig(Section):
     """Strength of augmentation, 0 (none) to 1."""
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     """Share of the target spread over all classes."""
+    class_balance: float = Field(0.0, ge=0, le=1)
+    """Weight of rare classes in the loss: 0 counts each image alike, 1 counts each class alike."""
     num_processes: int = Field(2, ge=1)
     """Processes of distributed training (gloo on CPU, NCCL on GPU)."""
     precision: Literal["fp32", "bf16"] = "bf16"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sightline.config.train import TrainConfig
 from sightline.errors import UsageError
@@ -67,8 +68,31 @@ class Moment:
         return np.random.default_rng([seed, self.epoch, self.step, self.rank])
 
 
-def training_loss(network: "nn.Module", batch: "tuple[Tensor, Tensor]", config: TrainConfig, moment: Moment) -> "Tensor":
+def class_weights(labels_N: npt.NDArray[np.int64], num_classes: int, balance: float) -> "Tensor | None":
+    """The weight of each class in the loss, its count to the power of ``-balance``, with mean 1 over the images; None at balance 0.
+
+    A class without training images gets the weight 0: it is never a target.
+    """
+    import torch
+
+    if not balance:
+        return None
+    counts = np.bincount(labels_N, minlength=num_classes).astype(np.float64)
+    weights = np.where(counts > 0, np.maximum(counts, 1) ** -balance, 0.0)
+    return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
+
+
+def training_loss(
+    network: "nn.Module", batch: "tuple[Tensor, Tensor]", config: TrainConfig, moment: Moment, weights_C: "Tensor | None" = None
+) -> "Tensor":
     """The loss of one augmented batch; the caller chooses the precision with autocast.
+
+    Args:
+        network: in training mode.
+        batch: uint8 images and labels.
+        config: strength of augmentation, label smoothing, seed.
+        moment: where in training this is.
+        weights_C: see ``class_weights``.
 
     Raises:
         UsageError: the loss is not a finite number, which names the step: the learning rate is too high for this network.
@@ -77,7 +101,8 @@ def training_loss(network: "nn.Module", batch: "tuple[Tensor, Tensor]", config: 
 
     images, labels = batch
     logits, _ = network(augment(images, config.augment, moment.rng(config.seed)))
-    loss = torch.nn.functional.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+    weights = None if weights_C is None else weights_C.to(logits.device)
+    loss = torch.nn.functional.cross_entropy(logits.float(), labels, weights, label_smoothing=config.label_smoothing)
     if not bool(torch.isfinite(loss)):
         raise UsageError(
             f"the loss became {loss.item()} in step {moment.step + 1} of epoch {moment.epoch + 1}",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.learn.child import Emit
+from sightline.learn.recipe import class_weights
 from sightline.models.network import build
 from sightline.models.weights import load_weights, save
 from sightline.train.datamodule import make_datamodule
@@ -33,8 +34,10 @@ def fit(job: Job, emit: Emit) -> None:
     network = build(job.info, job.preprocessing, pretrained=job.config.pretrained)
     if job.initial:
         load_weights(network, Path(job.initial))
+    _, labels, rows = job.train.read()
+    weights = class_weights(labels[rows], len(job.info.classes), job.config.class_balance)
     trainer = _trainer(job, world)
-    trainer.fit(make_module(network, job.config, emit), datamodule=make_datamodule(job, rank=rank, world=world))
+    trainer.fit(make_module(network, job.config, weights, emit), datamodule=make_datamodule(job, rank=rank, world=world))
     if rank == 0:
         save(Path(job.scratch), network)
     if torch.distributed.is_initialized():

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def make_module(network: "nn.Module", config: TrainConfig, emit: Emit) -> "LightningModule":
-    """The network with its learning rule; after each epoch the first process emits an ``Epoch``."""
+def make_module(network: "nn.Module", config: TrainConfig, weights_C: "Tensor | None", emit: Emit) -> "LightningModule":
+    """The network with its learning rule and class weights; after each epoch the first process emits an ``Epoch``."""
     import pytorch_lightning as lightning
     import torch
 
@@ -28,7 +28,7 @@ def make_module(network: "nn.Module", config: TrainConfig, emit: Emit) -> "Light
 
         def training_step(self, batch: "tuple[Tensor, Tensor]", step: int) -> "Tensor":
             moment = Moment(self.current_epoch, step, self.global_rank)
-            loss = training_loss(self.network, batch, config, moment)
+            loss = training_loss(self.network, batch, config, moment, weights_C)
             self._train += torch.tensor([loss.item(), 1.0], dtype=torch.float64)
             return loss
 

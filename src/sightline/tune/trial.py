@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sightline.config.train import TrainConfig
 from sightline.errors import UsageError
 from sightline.learn.batches import Rows, TrainingOrder, ValidationOrder
-from sightline.learn.recipe import Moment, make_optimiser, make_schedule, score, training_loss
+from sightline.learn.recipe import Moment, class_weights, make_optimiser, make_schedule, score, training_loss
 from sightline.models.network import build
 from sightline.tune.job import Job, Report
 
@@ -31,6 +32,7 @@ def run_trial(job: Job, number: int, report: Callable[[Report], None]) -> None:
     torch.manual_seed(config.seed)
     network = build(job.info, job.preprocessing, pretrained=config.pretrained)
     images = _Images(job)
+    weights = class_weights(images.train_labels, len(job.info.classes), config.class_balance)
     order = TrainingOrder(images.train_rows, batch_size=config.batch_size, seed=config.seed)
     optimiser = make_optimiser(network, config)
     schedule = make_schedule(optimiser, len(order) * config.epochs)
@@ -38,7 +40,7 @@ def run_trial(job: Job, number: int, report: Callable[[Report], None]) -> None:
         try:
             order.set_epoch(epoch)
             for step, rows in enumerate(order):
-                _step(network, images.train(rows), config, Moment(epoch, step), optimiser)
+                _step(network, images.train(rows), config, Moment(epoch, step), optimiser, weights)
                 schedule.step()
         except UsageError as error:
             report(Report(trial=number, epoch=epoch, val_accuracy=None, val_loss=None, failed=error.message))
@@ -48,12 +50,17 @@ def run_trial(job: Job, number: int, report: Callable[[Report], None]) -> None:
 
 
 def _step(
-    network: "nn.Module", batch: "tuple[Tensor, Tensor]", config: TrainConfig, moment: Moment, optimiser: "torch.optim.Optimizer"
+    network: "nn.Module",
+    batch: "tuple[Tensor, Tensor]",
+    config: TrainConfig,
+    moment: Moment,
+    optimiser: "torch.optim.Optimizer",
+    weights_C: "Tensor | None",
 ) -> None:
     import torch
 
     with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-        loss = training_loss(network, batch, config, moment)
+        loss = training_loss(network, batch, config, moment, weights_C)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
@@ -71,6 +78,10 @@ class _Images:
     def __init__(self, job: Job) -> None:
         self._train_pixels, self._train_labels, self.train_rows = job.train.read()
         self._val_pixels, self._val_labels, self.val_rows = job.val.read()
+
+    @property
+    def train_labels(self) -> npt.NDArray[np.int64]:
+        return self._train_labels[self.train_rows]
 
     def train(self, rows: Rows) -> "tuple[Tensor, Tensor]":
         import torch

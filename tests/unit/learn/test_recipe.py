@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from sightline.config.train import TrainConfig
 from sightline.errors import UsageError
-from sightline.learn.recipe import Moment, make_optimiser, one_cycle, score, training_loss
+from sightline.learn.recipe import Moment, class_weights, make_optimiser, one_cycle, score, training_loss
 from sightline.models.bundle import BundleInfo, Preprocessing
 from sightline.models.network import build
 
@@ -57,3 +58,13 @@ def test_scores_are_in_full_precision_even_inside_autocast(network):
     plain = score(network, batch)
     with torch.autocast("cpu", torch.bfloat16):
         assert score(network, batch) == plain
+
+
+def test_balance_one_gives_each_class_the_same_total_weight_and_zero_changes_nothing():
+    labels = np.array([0] * 90 + [1] * 10)
+    weights = class_weights(labels, 3, 1.0)
+    assert weights is not None
+    assert weights[0] * 90 == pytest.approx(float(weights[1] * 10))
+    assert weights[2] == 0
+    assert float(weights[torch.from_numpy(labels)].mean()) == pytest.approx(1.0)
+    assert class_weights(labels, 3, 0.0) is None
