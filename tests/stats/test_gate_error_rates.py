@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
-from sightline.gate import bounds, tango
+from sightline.gate import bounds, power, tango
+from sightline.registry.golden import ledger_alpha
+from tests.stats.rules import wald_region
+from tests.stats.size import FULL
 
 ALPHA, Z = 0.05, 1.6448536
 GRID = [(100, 0.03), (100, 0.05), (200, 0.01), (200, 0.03), (400, 0.03), (500, 0.02)]
+if FULL:
+    GRID = [(images, margin) for images in (60, 100, 150, 200, 300, 400, 500, 1000, 2000) for margin in (0.01, 0.02, 0.03, 0.05, 0.1)]
+# Below this many images the zero-failure rule does not hold, and next to nothing is promoted: there is no size to speak of.
+FILLED = [(images, margin) for images, margin in GRID if (1 - margin) ** images <= ALPHA]
 
 
 class SizeExceededError(Exception):
@@ -25,39 +32,27 @@ def require_size(fixed_from: np.ndarray, images: int, margin: float, limit: floa
     return size
 
 
-def wald_region(images: int, margin: float) -> np.ndarray:
-    """The region of the paired Wald test, as the smallest number of fixed images per number of broken ones."""
-    broken = np.arange(images + 1)[:, None]
-    fixed = np.arange(images + 1)[None, :]
-    distance = fixed - broken + images * margin
-    variance = np.maximum(broken + fixed - (fixed - broken) ** 2 / images, 1e-12)
-    promotes = (distance / np.sqrt(variance) >= Z) & (broken + fixed <= images)
-    return np.where(promotes.any(axis=1), promotes.argmax(axis=1), images + 1)
-
-
-def exact_region(images: int, margin: float) -> np.ndarray:
-    """The tables that the exact test promotes: its p-value falls with the score, so bisection over the scores finds the edge."""
-    broken, fixed = np.indices((images + 1, images + 1)).reshape(2, -1)
-    keep = (broken + fixed <= images) & (broken + fixed <= 60 + images * margin)
-    broken, fixed = broken[keep], fixed[keep]
-    scores = tango.score(broken, fixed, images, -margin)
-    order = np.argsort(scores)
-    low, high = 0, len(order) - 1
-    while low < high:
-        middle = (low + high) // 2
-        promoted = tango.exact_p(int(broken[order[middle]]), int(fixed[order[middle]]), images, margin) <= ALPHA
-        low, high = (low, middle) if promoted else (middle + 1, high)
-    return tango.smallest_fixed(images, margin, float(scores[order[low]]))
-
-
 @pytest.mark.parametrize(("images", "margin"), GRID)
 def test_the_plain_score_test_stays_within_six_percent(images, margin):
-    assert require_size(tango.smallest_fixed(images, margin, Z), images, margin, 0.0605) > 0.03
+    assert require_size(tango.smallest_fixed(images, margin, Z), images, margin, 0.0605) > (0.03 if (images, margin) in FILLED else 0)
 
 
 @pytest.mark.parametrize(("images", "margin"), GRID)
 def test_the_exact_test_never_exceeds_five_percent(images, margin):
-    assert require_size(exact_region(images, margin), images, margin, ALPHA + 1e-4) > 0.035
+    region = power.promotion_region(images, margin, ALPHA)
+    size = require_size(region.fixed_from, images, margin, ALPHA + 1e-4)
+    assert size == pytest.approx(region.size, abs=2e-4)
+    assert size > (0.035 if (images, margin) in FILLED else 0)
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 7] if FULL else [2])
+def test_a_look_of_the_ledger_never_spends_more_than_its_share(attempt):
+    alpha = ledger_alpha(ALPHA, attempt)
+    require_size(power.promotion_region(600, 0.03, alpha).fixed_from, 600, 0.03, alpha * 1.001)
+
+
+def test_all_looks_of_the_ledger_together_spend_alpha():
+    assert sum(ledger_alpha(ALPHA, attempt) for attempt in range(1, 200_000)) == pytest.approx(ALPHA, rel=1e-4)
 
 
 @pytest.mark.parametrize("loss", [0.03, 0.035, 0.05, 0.1])

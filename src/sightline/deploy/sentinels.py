@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline.deploy.inference import probabilities_of, request_for
 from sightline.deploy.wire import Endpoint, ExchangeError
 from sightline.errors import DataError
 from sightline.models.bundle import ModelBundle
+from sightline.runtimes.inference import probabilities_of, request_for
 from sightline.store.digest import sha256_bytes
 
 # Threads and batch sizes change the last digits of an answer, a wrong preprocessing changes the first.
@@ -110,7 +110,7 @@ async def _problem(endpoint: Endpoint, model: str, sentinel: Sentinel) -> str:
             last = str(error)
             continue
         if response.status == 200:
-            return _difference(probabilities_of(response), sentinel)
+            return _difference(probabilities_of(response.body), sentinel)
         last = f"status {response.status}"
     return f"{name}: no answer in {_ATTEMPTS} attempts ({last})"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import threading
 import time
@@ -20,10 +21,11 @@ from sightline.deploy.sentinels import load_sentinels
 from sightline.deploy.targets.local import LocalServer, ServerOptions, running
 from sightline.deploy.traffic import load_images
 from sightline.errors import DataError, EnvironmentFault, SightlineError, TemporaryError
-from sightline.evaluate.verdict import Verdict, read_verified
+from sightline.evaluate.verdict import Override, Verdict, read_verified
 from sightline.models.bundle import COMPILED, ModelBundle
 from sightline.registry.card import render_card
 from sightline.registry.ledger import Champion, Ledger
+from sightline.registry.overrides import overrides_for
 from sightline.store.artifact import Artifact, open_artifact, write_file
 from sightline.store.outcomes import Outcome, record_outcome
 from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
@@ -54,14 +56,15 @@ def run(*, model: str, verdict: str, dataset: str, config: DeployConfig, store: 
         A "deployment"; the outcome is "promoted" or "rolled-back".
 
     Raises:
-        DataError: the verdict does not allow this model, or something was altered. Nothing is started then.
+        DataError: the verdict does not allow this model, an override that it rests on has expired or is not recorded, or something was
+            altered. Nothing is started then.
         TemporaryError: another run promoted a model since the gate compared; the gate has to look again.
         EnvironmentFault: the router's port is taken, or the incumbent's own server does not start.
     """
     bundle = ModelBundle(open_artifact(Path(model), COMPILED))
     judged = open_artifact(Path(verdict), "verdict")
     data = open_artifact(Path(dataset), "dataset")
-    _verify(read_verified(Path(verdict)), bundle, data)
+    _verify(read_verified(Path(verdict)), bundle, data, registry=store.registry)
     step = Step(
         name="deploy",
         kind="deployment",
@@ -74,7 +77,7 @@ def run(*, model: str, verdict: str, dataset: str, config: DeployConfig, store: 
     return run_step(step, store=store, run_id=run_id, output=Path(output), work=deploying.work)
 
 
-def _verify(verdict: Verdict, bundle: ModelBundle, dataset: Artifact) -> None:
+def _verify(verdict: Verdict, bundle: ModelBundle, dataset: Artifact, *, registry: str) -> None:
     problems = []
     if verdict.outcome != "pass":
         problems.append(f"the verdict says '{verdict.outcome}': {verdict.reason}")
@@ -89,6 +92,30 @@ def _verify(verdict: Verdict, bundle: ModelBundle, dataset: Artifact) -> None:
         problems.append("the verdict was made on another golden set than this dataset has")
     if problems:
         raise DataError("the verdict does not allow this model to be deployed", problems=problems, remedy="run the gate on this model")
+    _verify_overrides(verdict, registry)
+
+
+def _verify_overrides(verdict: Verdict, registry: str) -> None:
+    """Stops when an override that the verdict rests on is not valid now, whatever was valid when the gate ran."""
+    if not verdict.overrides:
+        return
+    now = time.time()
+    valid = overrides_for(registry, verdict.candidate, verdict.golden_digest, now)
+    problems = [_not_valid(override, now) for override in verdict.overrides if override not in valid]
+    if problems:
+        raise DataError(
+            "the verdict rests on overrides that are not valid now",
+            problems=problems,
+            remedy="run the gate again, and record a new override (sightline gate override) if the model shall ship all the same",
+        )
+
+
+def _not_valid(override: Override, now: float) -> str:
+    about = f"the override of {', '.join(override.checks)} by {override.who}"
+    if override.until <= now:
+        ended = datetime.datetime.fromtimestamp(override.until, tz=datetime.UTC)
+        return f"{about} expired on {ended:%Y-%m-%d %H:%M} UTC"
+    return f"{about} is not in the registry for this model and these golden images"
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sightline.deploy.inference import Message, request_for
 from sightline.deploy.router import CLIENT_HEADER
 from sightline.deploy.wire import Endpoint, ExchangeError
 from sightline.errors import DataError, UsageError
+from sightline.runtimes.inference import Message, request_for
 from sightline.store.artifact import open_artifact
 from sightline.store.digest import sha256_bytes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,20 +58,30 @@ def predict_pixels(predictor: Predictor, pixels_NHWC: npt.NDArray[np.uint8], bat
     return Prediction(np.concatenate([part.probabilities_NC for part in parts]), np.concatenate([part.embeddings_ND for part in parts]))
 
 
-def answer_split(bundle: ModelBundle, variant: str, split: Split, classes: Sequence[str]) -> Answers:
-    """What one variant of ``bundle`` answers on ``split``, as class indices of the dataset.
-
-    A model of another input size than the packed images gets them decoded again from their files.
+class Scorer:
+    """One loaded variant of a bundle, which answers in class indices of a dataset.
 
     Args:
         bundle: an opened bundle.
         variant: the variant that answers, see ``runtimes.base``.
-        split: the images.
         classes: the dataset's class names in label order; the model's own may differ in order and number.
     """
-    predictor = load_predictor(bundle, variant, num_threads=NUM_THREADS)
-    prediction = predict_pixels(predictor, pixels_at(split, bundle.preprocessing.size_px, bundle.preprocessing.max_pixels))
-    return to_answers(split.sample_ids, prediction.probabilities_NC, bundle.info.classes, classes)
+
+    def __init__(self, bundle: ModelBundle, variant: str, classes: Sequence[str]) -> None:
+        self._bundle, self._classes = bundle, classes
+        self._predictor = load_predictor(bundle, variant, num_threads=NUM_THREADS)
+
+    def answers(self, split: Split, change: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = None) -> Answers:
+        """The answers on ``split``; a model of another input size than the packed images gets them decoded again from their files.
+
+        Args:
+            split: the images.
+            change: what is done to the images (at the model's size) before they are answered.
+        """
+        pixels_NHWC = pixels_at(split, self._bundle.preprocessing.size_px, self._bundle.preprocessing.max_pixels)
+        prediction = predict_pixels(self._predictor, pixels_NHWC if change is None else change(pixels_NHWC))
+        found = to_answers(split.sample_ids, prediction.probabilities_NC, self._bundle.info.classes, self._classes)
+        return aligned(found, split.sample_ids)
 
 
 def to_answers(sample_ids: Sequence[str], probabilities_NC: npt.NDArray[np.float32], own: Sequence[str], classes: Sequence[str]) -> Answers:

@@ -107,12 +107,18 @@ class Case(Frozen):
     wanted: str
     given: str
 
+    @property
+    def passes(self) -> bool:
+        """Whether the answer is the wanted one."""
+        return self.given == self.wanted
+
 
 class Override(Frozen):
     """A person's decision to ship in spite of checks that block; kept in the registry and listed in the model card.
 
     Attributes:
         candidate: digest of the model it is for; it is valid for no other.
+        champion: digest of the model that the candidate was compared with, or "none"; against another one the loss is another.
         golden_digest: the golden images of the verdict that it overrides.
         checks: names of the checks it covers.
         who: the person who answers for it.
@@ -123,6 +129,7 @@ class Override(Frozen):
     """
 
     candidate: str
+    champion: str = "none"
     golden_digest: str
     checks: tuple[str, ...]
     who: str
@@ -191,6 +198,24 @@ def overall_outcome(checks: Sequence[Check]) -> VerdictOutcome:
     return "pass" if required and all(outcome in {"pass", "warn", "waived"} for outcome in required) else "inconclusive"
 
 
+def waivable(check: Check) -> bool:
+    """Whether a person may override this check.
+
+    Never: answers that are no numbers, a must-pass case, and a parity check without a value, since nothing is known about what ships.
+    """
+    return check.kind not in {"answers", "sentinel"} and not (check.kind == "parity" and check.value is None)
+
+
+def _unfounded_waivers(verdict: Verdict) -> list[str]:
+    """Checks that are waived although no override of this verdict says so, or although nobody may waive them."""
+    subject = verdict.candidate, verdict.champion, verdict.golden_digest
+    matching = [override for override in verdict.overrides if (override.candidate, override.champion, override.golden_digest) == subject]
+    covered = {name for override in matching for name in override.checks}
+    waived = [check for check in verdict.checks if check.outcome == "waived"]
+    problems = [f"'{check.name}' is waived, and no override names it" for check in waived if check.name not in covered]
+    return problems + [f"'{check.name}' is waived, and nobody may do that" for check in waived if not waivable(check)]
+
+
 def signature_of(verdict: Verdict) -> str:
     """The SHA-256 of the verdict's canonical content, without the signature itself."""
     return sha256_value(verdict.model_dump(mode="json", exclude={"signature"}))
@@ -221,4 +246,7 @@ def read_verified(folder: Path) -> Verdict:
         raise DataError(f"{path} was altered: its signature does not match its content", remedy=remedy)
     if overall_outcome(verdict.checks) != verdict.outcome:
         raise DataError(f"{path} contradicts itself: outcome '{verdict.outcome}' does not follow from its checks", remedy=remedy)
+    unfounded = _unfounded_waivers(verdict)
+    if unfounded:
+        raise DataError(f"{path} contradicts itself", problems=unfounded, remedy=remedy)
     return verdict

@@ -1,36 +1,46 @@
-"""Scores candidate, champion and sentinels: from folders to evidence."""
+"""Scores candidate, champion, anchor and must-pass cases: from folders to evidence."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.errors import DataError, UsageError
-from sightline.evaluate.predict import Answers, aligned, answer_split
-from sightline.evaluate.slices import near_matches, slice_masks
+from sightline.evaluate.corruptions import chosen_rows, corrupt, describe
+from sightline.evaluate.discover import discover, feature_table
+from sightline.evaluate.predict import Answers, Scorer
+from sightline.evaluate.slices import cross_masks, end_masks, image_values, near_matches, slice_masks
+from sightline.evaluate.verdict import Case as MustPass
+from sightline.gate.budgets import check_budgets
 from sightline.gate.decide import require_known_slices
-from sightline.gate.evidence import BoolArray, Evidence, Sentinel
-from sightline.gate.measured import latency, size_bytes
+from sightline.gate.evidence import BoolArray, Corrupted, Evidence
+from sightline.gate.measured import Incumbent, Measured, measure
+from sightline.gate.variants import Candidate, live_answers, variant_table
 from sightline.models.bundle import ModelBundle
 from sightline.runtimes.base import EAGER
 from sightline.store.digest import sha256_value
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
-    from sightline.config.gate import GateConfig
+    from sightline.config.gate import Corruption, GateConfig
     from sightline.data.version import DatasetVersion, Split
     from sightline.evaluate.verdict import Stage
+    from sightline.gate.variant_table import VariantTable
     from sightline.registry.ledger import Champion
+    from sightline.runtimes.endpoint import Endpoint, Live
     from sightline.store.steps import Progress
 
 
 def policy_inputs(version: DatasetVersion, policy: GateConfig) -> dict[str, str]:
-    """Digests of what the gate reads besides the golden split: class names, and the sentinels wherever they are."""
-    inputs = {"classes": sha256_value(list(version.info.classes))}
+    """Digests of what the gate reads besides the golden split: class names, groups, and the must-pass cases wherever they are."""
+    golden = version.samples[version.samples["split"] == "golden"]
+    groups = golden["sample_id"] + ":" + golden["group_id"].astype(str)
+    inputs = {"classes": sha256_value(list(version.info.classes)), "groups": sha256_value(sorted(groups))}
     if policy.sentinels:
         rows = version.samples[version.samples["location"].map(lambda location: any(_names(name, location) for name in policy.sentinels))]
         inputs["sentinels"] = sha256_value(sorted(rows["sample_id"] + ":" + rows["class_name"]))
@@ -42,13 +52,43 @@ def _names(name: str, location: str) -> bool:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A model that the candidate is compared with; the generation is 0 for one that was never promoted."""
+
+    digest: str
+    folder: str
+    generation: int = 0
+
+    @classmethod
+    def of(cls, champion: Champion | None) -> Reference | None:
+        """The reference that a promotion stands for."""
+        return None if champion is None else cls(champion.digest, champion.folder, champion.generation)
+
+    @functools.cached_property
+    def bundle(self) -> ModelBundle:
+        """The opened bundle."""
+        return ModelBundle.open(self.folder)
+
+    @property
+    def variant(self) -> str:
+        """What answers: the variant that ships, or the weights of a bundle that was not compiled."""
+        return self.bundle.info.chosen or EAGER
+
+
+@dataclass(frozen=True)
 class Case:
-    """A candidate bundle, the data it is judged on, and the champion, if there is one."""
+    """A candidate bundle, the data it is judged on, and what it is compared with.
+
+    Attributes:
+        anchor: the last audited champion; None without one.
+    """
 
     bundle: ModelBundle
     version: DatasetVersion
     stage: Stage
-    champion: Champion | None
+    champion: Reference | None
+    anchor: Reference | None = None
+    _scorers: dict[tuple[str, str], Scorer] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,8 +105,20 @@ class Case:
         """The golden images."""
         return self.version.split("golden")
 
+    @functools.cached_property
+    def _golden_rows(self) -> pd.DataFrame:
+        return self.version.samples.set_index("sample_id").loc[list(self.golden.sample_ids)]
+
+    @property
+    def clusters_N(self) -> npt.NDArray[np.int64]:  # noqa: N802 - the shape is part of the name
+        """The index of the group of related images that each golden image belongs to."""
+        return np.unique(self._golden_rows["group_id"].astype(str), return_inverse=True)[1].astype(np.int64)
+
     def check_policy(self, policy: GateConfig) -> None:
         """Stops before anything is scored when the policy or the data cannot give a verdict."""
+        if policy.metric not in {"auto", "accuracy", "macro-f1"}:
+            raise UsageError(f"gate.metric: '{policy.metric}' is not for classification", remedy="use auto, accuracy or macro-f1")
+        check_budgets(policy)
         if not len(self.golden):
             raise DataError("the dataset has no golden images, so nothing can be judged", remedy="raise ingest.golden_share")
         if not self.variant:
@@ -80,13 +132,13 @@ class Case:
         require_known_slices(policy.critical_slices, self._all_slices())
         self._sentinel_rows(policy)
 
-    def collect(self, policy: GateConfig, progress: Progress) -> Evidence:
-        """The evidence; cost: one pass of each model over the golden images."""
+    def collect(self, policy: GateConfig, alpha: float, progress: Progress) -> Evidence:
+        """The evidence; cost: one pass of each model over the golden images, and one per corruption over some of them."""
         candidate = self._answers("candidate", self.bundle, self.variant, progress)
         same_model = self.champion is not None and self.champion.digest == self.bundle.digest and self.stage == "compiled"
-        champion = candidate if same_model else self._champion_answers(progress)
+        champion = candidate if same_model else self._reference_answers("champion", self.champion, progress)
         eager = self._answers("trained weights", self.bundle, EAGER, progress) if self.stage == "compiled" else None
-        progress(f"deciding on {len(self.golden)} golden images")
+        clusters = self.clusters_N if policy.cluster == "group" else None
         return Evidence(
             stage=self.stage,
             labels_N=self.golden.labels_N,
@@ -95,13 +147,18 @@ class Case:
             champion=champion,
             eager=eager,
             same_model=same_model,
-            sentinels=self._sentinels(policy),
-            size_bytes=size_bytes(self.bundle, self.variant),
-            latency=latency(self.bundle, self.variant) if self.stage == "compiled" else None,
+            cases=self._cases(policy),
+            measured=self._measure(policy, progress),
+            clusters_N=clusters,
+            anchor=self._anchor_answers(progress),
+            anchor_generation=self.anchor.generation if self.anchor else 0,
+            corrupted=self._corrupted(policy, progress),
+            discovered=self._discovered(candidate, champion, policy),
+            alpha=alpha,
         )
 
     def predictions(self, evidence: Evidence) -> pd.DataFrame:
-        """One row per golden image: sample_id, label, and per model its class and confidence; null where there is no answer."""
+        """One row per golden image: sample_id, location, label, and per model its class and confidence; null where there is no answer."""
         import pandas as pd
 
         def columns(name: str, answers: Answers | None) -> dict[str, object]:
@@ -111,24 +168,100 @@ class Case:
 
         labels = [self.classes[label] for label in evidence.labels_N]
         models = columns("candidate", evidence.candidate) | columns("champion", evidence.champion)
-        return pd.DataFrame({"sample_id": self.golden.sample_ids, "label": labels, **models})
+        return pd.DataFrame({"sample_id": self.golden.sample_ids, "location": self.golden.locations, "label": labels, **models})
 
     def _class_names(self, answers: Answers) -> list[str | None]:
         return [self.classes[index] if index >= 0 else None for index in answers.predicted_N]
 
+    def variants(self, evidence: Evidence, policy: GateConfig, progress: Progress, live: Live | None = None) -> VariantTable | None:
+        """Every compiled variant (and the live endpoint) on every slice; None for a model that was not compiled."""
+        if self.stage != "compiled":
+            return None
+        return variant_table(self._variants, evidence, policy, progress=progress, live=live)
+
+    @property
+    def _variants(self) -> Candidate:
+        return Candidate(self.bundle, self.golden, self.classes, self._answers_of, self.variant)
+
+    def ask(self, endpoint: Endpoint, progress: Progress) -> Live:
+        """What a live endpoint answers to the golden images' files; it has to serve this very bundle."""
+        progress(f"asking {endpoint.url} for {len(self.golden)} golden images")
+        return live_answers(endpoint, self._variants)
+
+    def _answers_of(self, variant: str) -> Answers:
+        return self.scorer(self.bundle, variant).answers(self.golden)
+
+    def scorer(self, bundle: ModelBundle, variant: str) -> Scorer:
+        """The loaded variant; each is loaded once."""
+        key = bundle.digest, variant
+        if key not in self._scorers:
+            self._scorers[key] = Scorer(bundle, variant, self.classes)
+        return self._scorers[key]
+
     def _answers(self, who: str, bundle: ModelBundle, variant: str, progress: Progress) -> Answers:
         progress(f"scoring {who} ({variant}) on {len(self.golden)} golden images")
-        return aligned(answer_split(bundle, variant, self.golden, self.classes), self.golden.sample_ids)
+        return self.scorer(bundle, variant).answers(self.golden)
 
-    def _champion_answers(self, progress: Progress) -> Answers | None:
-        if self.champion is None:
+    def _reference_answers(self, who: str, reference: Reference | None, progress: Progress) -> Answers | None:
+        if reference is None:
             return None
-        bundle = ModelBundle.open(self.champion.folder)
-        return self._answers(f"champion {self.champion.generation}", bundle, bundle.info.chosen or EAGER, progress)
+        return self._answers(f"{who} {reference.generation or ''}".strip(), reference.bundle, reference.variant, progress)
+
+    def _anchor_answers(self, progress: Progress) -> Answers | None:
+        same = self.anchor is not None and self.champion is not None and self.anchor.digest == self.champion.digest
+        return None if same else self._reference_answers("anchor", self.anchor, progress)
 
     def _masks(self, policy: GateConfig) -> dict[str, BoolArray]:
         nothing = np.zeros(len(self.golden), dtype=np.bool_)
-        return dict.fromkeys(policy.critical_slices, nothing) | slice_masks(self.golden, self.classes)
+        masks = dict.fromkeys(policy.critical_slices, nothing) | slice_masks(self.golden, self.classes)
+        if policy.slice_crosses:
+            masks |= cross_masks(self.golden.attributes, policy.min_slice_images, self._class_of_each)
+        return masks | end_masks(self._image_values(policy))
+
+    @property
+    def _class_of_each(self) -> list[str]:
+        return [self.classes[label] for label in self.golden.labels_N]
+
+    def _image_values(self, policy: GateConfig) -> dict[str, npt.NDArray[np.float64]]:
+        return image_values(self.golden.pixels_NHWC, self._num_pixels, policy.property_slices)
+
+    @property
+    def _num_pixels(self) -> npt.NDArray[np.float64]:
+        return (self._golden_rows["width"] * self._golden_rows["height"]).to_numpy(dtype=np.float64)
+
+    def _measure(self, policy: GateConfig, progress: Progress) -> Measured:
+        progress("measuring size, latency and cost")
+        incumbent = Incumbent(self.champion.bundle, self.champion.variant, self.golden.pixels_NHWC) if self.champion else None
+        return measure(self.bundle, self.variant, policy, stage=self.stage, incumbent=incumbent)
+
+    def _corrupted(self, policy: GateConfig, progress: Progress) -> tuple[Corrupted, ...]:
+        if not policy.robustness or not policy.robustness_images:
+            return ()
+        rows = chosen_rows(self.golden.sample_ids, policy.robustness_images)
+        split, clusters = _rows_of(self.golden, rows), self.clusters_N[rows] if policy.cluster == "group" else None
+        models = [self.scorer(self.bundle, self.variant)]
+        models += [self.scorer(self.champion.bundle, self.champion.variant)] if self.champion else []
+        clean = models[0].answers(split).predicted_N == split.labels_N
+        found = []
+        for name in policy.robustness:
+            progress(f"scoring under corruption: {name}")
+
+            def change(pixels: npt.NDArray[np.uint8], name: Corruption = name) -> npt.NDArray[np.uint8]:
+                return corrupt(pixels, name, policy.robustness_severity, split.sample_ids)
+
+            right = [model.answers(split, change).predicted_N == split.labels_N for model in models]
+            words = describe(name, policy.robustness_severity)
+            found.append(Corrupted(words, clean, right[0], right[1] if len(right) > 1 else None, clusters))
+        return tuple(found)
+
+    def _discovered(self, candidate: Answers, champion: Answers | None, policy: GateConfig) -> dict[str, BoolArray]:
+        if not policy.discover_slices:
+            return {}
+        right = (candidate.predicted_N == self.golden.labels_N).astype(np.float64)
+        before = 1.0 if champion is None else (champion.predicted_N == self.golden.labels_N).astype(np.float64)
+        attributes = self.golden.attributes.assign(**{"class": self._class_of_each})
+        features = feature_table(attributes, self._image_values(policy))
+        return discover(before - right, features, self.clusters_N, self.golden.sample_ids, min_images=policy.min_slice_images)
 
     def _all_slices(self) -> set[str]:
         names = {f"class={name}" for name in self.classes}
@@ -147,15 +280,16 @@ class Case:
         ids = [rows["sample_id"].iloc[0] for rows in found.values()]
         return samples[samples["sample_id"].isin(ids)]
 
-    def _sentinels(self, policy: GateConfig) -> tuple[Sentinel, ...]:
+    def _cases(self, policy: GateConfig) -> tuple[MustPass, ...]:
         rows = self._sentinel_rows(policy)
-        sentinels = []
+        cases = []
         for name in dict.fromkeys(rows["split"]):
-            part = _subset(self.version.split(name), set(rows["sample_id"]))
-            answers = answer_split(self.bundle, self.variant, part, self.classes)
-            answered = zip(part.locations, part.labels_N, self._class_names(answers), strict=True)
-            sentinels += [Sentinel(location, self.classes[label], predicted or "") for location, label, predicted in answered]
-        return tuple(sentinels)
+            split = self.version.split(name)
+            part = _rows_of(split, np.flatnonzero(np.isin(split.sample_ids, list(rows["sample_id"]))))
+            given = self._class_names(self.scorer(self.bundle, self.variant).answers(part))
+            answered = zip(part.locations, part.labels_N, given, strict=True)
+            cases += [MustPass(location=where, wanted=self.classes[label], given=answer or "") for where, label, answer in answered]
+        return tuple(cases)
 
 
 def _rows_called(name: str, samples: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -170,10 +304,9 @@ def _problem(name: str, rows: pd.DataFrame, samples: pd.DataFrame, source: str) 
     return f"no usable image is called '{name}'" + (f" (did you mean {', '.join(close)}?)" if close else "")
 
 
-def _subset(split: Split, sample_ids: set[str]) -> Split:
+def _rows_of(split: Split, rows: npt.NDArray[np.int64]) -> Split:
     from dataclasses import replace
 
-    rows = np.flatnonzero([sample_id in sample_ids for sample_id in split.sample_ids])
     return replace(
         split,
         sample_ids=tuple(split.sample_ids[row] for row in rows),

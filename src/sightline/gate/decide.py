@@ -1,27 +1,38 @@
 """From evidence to checks: the promotion policy."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from sightline.config.gate import GateConfig
 from sightline.errors import UsageError
 from sightline.evaluate.predict import Answers
 from sightline.evaluate.slices import near_matches
-from sightline.evaluate.verdict import Check, CheckOutcome
+from sightline.evaluate.verdict import Case, Check, CheckOutcome
+from sightline.gate.anchor import anchor_checks
+from sightline.gate.budgets import budget_checks
+from sightline.gate.calibration import calibration_checks
 from sightline.gate.evidence import Evidence
 from sightline.gate.first import first_model_checks
-from sightline.gate.paired import champion_checks, parity_checks
+from sightline.gate.paired import champion_checks, discovered_checks, parity_checks
+from sightline.gate.robustness import robustness_checks
+from sightline.gate.slice_parity import slice_parity_checks
 
 
 def decide(evidence: Evidence, policy: GateConfig) -> tuple[Check, ...]:
     """Every check of the policy, in the order in which a person reads them; ``overall_outcome`` of them is the verdict."""
-    checks = [*_answers(evidence), *_sentinels(evidence)]
+    checks = [*_answers(evidence), *case_checks(evidence.cases)]
     checks += first_model_checks(evidence, policy) if evidence.champion is None else champion_checks(evidence, evidence.champion, policy)
+    checks += anchor_checks(evidence, policy)
     if evidence.stage == "compiled":
         if evidence.eager is None:
             checks.append(_unknown("parity with the trained model", "there are no answers of the trained weights to compare with"))
         else:
             checks += parity_checks(evidence, evidence.eager, policy)
-    return (*checks, _size(evidence, policy), *_latency(evidence, policy))
+    checks += calibration_checks(evidence, policy)
+    checks += robustness_checks(evidence, policy)
+    checks += slice_parity_checks(evidence, policy)
+    if evidence.measured is not None:
+        checks += budget_checks(evidence.measured, policy, stage=evidence.stage)
+    return (*checks, *discovered_checks(evidence, policy))
 
 
 def require_known_slices(names: Iterable[str], known: Collection[str]) -> None:
@@ -54,35 +65,16 @@ def _answers(evidence: Evidence) -> list[Check]:
     return checks
 
 
-def _sentinels(evidence: Evidence) -> list[Check]:
-    if not evidence.sentinels:
+def case_checks(given: Sequence[Case]) -> list[Check]:
+    """The required check of the must-pass cases; none without any."""
+    if not given:
         return []
-    wrong = [f"{s.location}: {s.predicted or 'no valid answer'} instead of {s.label}" for s in evidence.sentinels if s.predicted != s.label]
+    wrong = [f"{case.location}: {case.given or 'no valid answer'} instead of {case.wanted}" for case in given if not case.passes]
     outcome: CheckOutcome = "fail" if wrong else "pass"
-    num_images = len(evidence.sentinels)
-    detail = "; ".join(wrong[:10]) if wrong else "all must-never-fail images are right"
-    name = f"sentinels ({num_images - len(wrong)} of {num_images} right)"
+    num_images = len(given)
+    detail = "; ".join(wrong[:10]) if wrong else "all must-pass cases are right"
+    name = f"must-pass cases ({num_images - len(wrong)} of {num_images} right)"
     return [Check(name=name, kind="sentinel", required=True, outcome=outcome, num_images=num_images, num_broken=len(wrong), detail=detail)]
-
-
-def _size(evidence: Evidence, policy: GateConfig) -> Check:
-    size_mb = evidence.size_bytes / 1e6
-    outcome: CheckOutcome = "pass" if 0 < size_mb <= policy.max_size_mb else "fail"
-    detail = f"{size_mb:.2f} MB, at most {policy.max_size_mb:g} MB" if size_mb else "the model has no file"
-    values = {"value": size_mb, "estimate": size_mb, "margin": policy.max_size_mb}
-    return Check(name="model size", kind="size", required=True, outcome=outcome, detail=detail, **values)
-
-
-def _latency(evidence: Evidence, policy: GateConfig) -> list[Check]:
-    if evidence.latency is None:
-        return []
-    p95_ms, limit = evidence.latency.p95_ms, policy.max_p95_ms
-    if p95_ms is None:
-        return [Check(name="latency p95", kind="latency", required=True, outcome="fail", margin=limit, detail=evidence.latency.problem)]
-    outcome: CheckOutcome = "pass" if p95_ms <= limit else "fail"
-    detail = f"{p95_ms:.2f} ms at batch 1, at most {limit:g} ms"
-    values = {"value": p95_ms, "estimate": p95_ms, "margin": limit}
-    return [Check(name="latency p95", kind="latency", required=True, outcome=outcome, detail=detail, **values)]
 
 
 def _unknown(name: str, detail: str) -> Check:

@@ -1,32 +1,21 @@
 """What the gate has seen: right and wrong answers per golden image, sentinels, size and latency."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from sightline.evaluate.predict import Answers
-from sightline.evaluate.verdict import Stage
+from sightline.evaluate.verdict import Case, Stage
+
+if TYPE_CHECKING:
+    from sightline.gate.measured import Measured
 
 BoolArray = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Sentinel:
-    """A must-never-fail image and the answer to it; ``predicted`` is empty for an invalid answer."""
-
-    location: str
-    label: str
-    predicted: str
-
-
-@dataclass(frozen=True)
-class Latency:
-    """The measured p95 of the chosen variant at batch 1, or why there is none."""
-
-    p95_ms: float | None
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,12 +27,14 @@ class Corrupted:
         clean_M: which of the images the candidate answers correctly without the corruption.
         candidate_M: which it answers correctly with it.
         champion_M: the same for the champion; None for a first model.
+        clusters_M: index of the cluster of each image; None: each image is one.
     """
 
     name: str
     clean_M: BoolArray
     candidate_M: BoolArray
     champion_M: BoolArray | None
+    clusters_M: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +49,8 @@ class Evidence:
         champion: the champion's answers, None for a first model.
         eager: answers of a compiled candidate's own weights before compilation, None for a trained one.
         same_model: the candidate is the champion, bit for bit.
-        sentinels: answers to the must-never-fail images.
-        size_bytes: size of what ships.
-        latency: measured latency; None for a trained candidate, which does not ship as it is.
+        cases: the must-pass cases with the candidate's answers.
+        measured: size, latency, memory and cost of what ships; None where only predictions are compared.
         clusters_N: index of the cluster (group of related images) of each image; None: each image is one.
         anchor: answers of the last audited champion, None without one or when it is the champion itself.
         anchor_generation: its generation, 0 without one.
@@ -76,9 +66,8 @@ class Evidence:
     champion: Answers | None
     eager: Answers | None
     same_model: bool
-    sentinels: tuple[Sentinel, ...]
-    size_bytes: int
-    latency: Latency | None
+    cases: tuple[Case, ...] = ()
+    measured: Measured | None = None
     clusters_N: npt.NDArray[np.int64] | None = None
     anchor: Answers | None = None
     anchor_generation: int = 0
@@ -103,7 +92,7 @@ class Pair:
     num_fixed: int
 
     @classmethod
-    def count(cls, old_N: BoolArray, new_N: BoolArray) -> "Pair":
+    def count(cls, old_N: BoolArray, new_N: BoolArray) -> Pair:
         """The counts of two arrays of right and wrong, image by image."""
         broken, fixed = int((old_N & ~new_N).sum()), int((~old_N & new_N).sum())
         return cls(len(old_N), int(old_N.sum()), int(new_N.sum()), broken, fixed)

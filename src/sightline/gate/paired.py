@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, isfinite
 
 from sightline.config.gate import GateConfig
+from sightline.evaluate.f1 import MacroF1
 from sightline.evaluate.predict import Answers
 from sightline.evaluate.verdict import Check, CheckKind, CheckOutcome
 from sightline.gate import bounds, mcnemar, tango
-from sightline.gate.evidence import Evidence, Pair
+from sightline.gate.clusters import Effective, effective, independent
+from sightline.gate.evidence import BoolArray, Evidence, Pair
+from sightline.gate.first import share_numbers
+from sightline.gate.metric import metric_checks
 from sightline.gate.multiplicity import benjamini_hochberg, tarone_holm
 
 
@@ -25,36 +30,74 @@ class Question:
 
 def champion_checks(evidence: Evidence, champion: Answers, policy: GateConfig) -> list[Check]:
     """Overall and critical slices by non-inferiority, all other slices by regression detection."""
-    old, new = evidence.correct(champion), evidence.correct(evidence.candidate)
-    everything = Pair.count(old, new)
-    pairs = {name: Pair.count(old[mask], new[mask]) for name, mask in evidence.masks.items()}
-    checks = [non_inferiority(Question("overall", "overall", "", policy.margin, policy.alpha), everything)]
+    checks = (_macro_f1_checks if policy.metric == "macro-f1" else _accuracy_checks)(evidence, champion, policy)
+    if not evidence.same_model:
+        return checks
+    return [_identical(check) if check.kind in {"overall", "critical-slice"} else check for check in checks]
+
+
+def _accuracy_checks(evidence: Evidence, champion: Answers, policy: GateConfig) -> list[Check]:
+    alpha = evidence.alpha or policy.alpha
+    everything = counts(evidence, champion)
+    found = {name: counts(evidence, champion, mask) for name, mask in evidence.masks.items()}
+    checks = [non_inferiority(Question("overall", "overall", "", policy.margin, alpha), everything)]
     for name in policy.critical_slices:
         # Intersection-union: all of them must pass, so each is tested at the full level.
-        question = Question(name, "critical-slice", name, policy.critical_margin, policy.alpha, everything.discordance)
-        checks.append(non_inferiority(question, pairs[name]))
-    if evidence.same_model:
-        checks = [_identical(check) for check in checks]
-    return checks + _regressions({name: pair for name, pair in pairs.items() if name not in policy.critical_slices}, policy)
+        question = Question(name, "critical-slice", name, policy.critical_margin, alpha, everything.plain.discordance)
+        checks.append(non_inferiority(question, found[name]))
+    return checks + _regressions({name: part for name, part in found.items() if name not in policy.critical_slices}, policy)
+
+
+def _macro_f1_checks(evidence: Evidence, champion: Answers, policy: GateConfig) -> list[Check]:
+    num_classes = int(max(evidence.labels_N.max(), champion.predicted_N.max(), evidence.candidate.predicted_N.max())) + 1
+    metric = MacroF1(evidence.labels_N, champion.predicted_N, evidence.candidate.predicted_N, num_classes)
+    return metric_checks(metric, evidence.masks, evidence.clusters_N, policy, evidence.alpha or policy.alpha)
+
+
+def counts(evidence: Evidence, reference: Answers, mask: BoolArray | None = None, *, grouped: bool = True) -> Effective:
+    """Right and wrong of reference and candidate, on some images; ``grouped`` reduces them to independent images, see ``effective``."""
+    rows = slice(None) if mask is None else mask
+    clusters = evidence.clusters_N[rows] if grouped and evidence.clusters_N is not None else None
+    return effective(evidence.correct(reference)[rows], evidence.correct(evidence.candidate)[rows], clusters)
 
 
 def parity_checks(evidence: Evidence, eager: Answers, policy: GateConfig) -> list[Check]:
-    """Compiled against eager: non-inferiority of accuracy (required), and the share of equal answers (for information)."""
-    pair = Pair.count(evidence.correct(eager), evidence.correct(evidence.candidate))
-    parity = non_inferiority(Question("parity with the trained model", "parity", "", policy.parity_margin, policy.alpha), pair)
+    """Compiled against eager: non-inferiority of accuracy (required), and the share of equal answers (for information).
+
+    Each image counts by itself: both are the same weights, and what rounding changes lies near a decision boundary, not in a group of
+    images. What a group as a whole may lose is bounded by the comparison of the compiled model with the champion.
+    """
+    found = counts(evidence, eager, grouped=False)
+    parity = non_inferiority(Question("parity with the trained model", "parity", "", policy.parity_margin, policy.alpha), found)
     same = int((eager.predicted_N == evidence.candidate.predicted_N).sum())
-    share = same / max(pair.num_images, 1)
-    detail = f"{same} of {pair.num_images} images get the same class from the compiled and from the trained model"
-    values = {"num_images": pair.num_images, "value": share, "estimate": share, "detail": detail}
+    num_images = found.plain.num_images
+    share = same / max(num_images, 1)
+    detail = f"{same} of {num_images} images get the same class from the compiled and from the trained model"
+    values = {"num_images": num_images, "value": share, "estimate": share, "detail": detail}
     return [parity, Check(name="agreement with the trained model", kind="agreement", required=False, outcome="info", **values)]
 
 
-def non_inferiority(question: Question, pair: Pair) -> Check:
+def discovered_checks(evidence: Evidence, policy: GateConfig) -> list[Check]:
+    """Weak slices that nobody declared, with the numbers of the half on which they were not found; for information."""
+    checks = []
+    for name, mask in evidence.discovered.items():
+        if evidence.champion is None:
+            numbers = share_numbers(evidence.correct(evidence.candidate)[mask], policy.slice_alpha)
+        else:
+            numbers = pair_numbers(counts(evidence, evidence.champion, mask), policy.slice_alpha)
+        detail = "found on one half of the golden images, measured on the other; never blocks"
+        checks.append(Check(name=name, kind="discovered-slice", slice=name, required=False, outcome="info", detail=detail, **numbers))
+    return checks
+
+
+def non_inferiority(question: Question, found: Effective | Pair) -> Check:
     """Pass when the loss is shown to be smaller than the margin, fail when a loss is shown, else inconclusive with the missing labels."""
-    p_value, test = tango.non_inferiority_p(pair.num_broken, pair.num_fixed, pair.num_images, question.margin)
-    regression = mcnemar.mid_p(pair.num_broken, pair.num_fixed)
-    outcome: CheckOutcome = "pass" if p_value <= question.alpha else "fail" if regression <= question.alpha else "inconclusive"
-    needed = labels_needed(question, pair) if outcome == "inconclusive" else None
+    found = independent(found) if isinstance(found, Pair) else found
+    pair, promotion, regression = found.plain, found.promotion, found.regression
+    p_value, test = tango.non_inferiority_p(promotion.num_broken, promotion.num_fixed, promotion.num_images, question.margin)
+    p_worse = mcnemar.mid_p(regression.num_broken, regression.num_fixed)
+    outcome: CheckOutcome = "pass" if p_value <= question.alpha else "fail" if p_worse <= question.alpha else "inconclusive"
+    needed = labels_needed(question, found) if outcome == "inconclusive" else None
     return Check(
         name=question.name,
         kind=question.kind,
@@ -63,70 +106,90 @@ def non_inferiority(question: Question, pair: Pair) -> Check:
         outcome=outcome,
         p_value=p_value,
         margin=question.margin,
-        test=f"{test}, non-inferiority",
+        test=f"{test}, non-inferiority" + (f", design effect {found.design_effect:.2f}" if found.design_effect > 1 else ""),
         labels_needed=needed,
-        detail=_detail(outcome, question, pair, needed),
-        **_numbers(pair, question.alpha),
+        detail=_detail(outcome, question, (pair, p_worse), needed),
+        **pair_numbers(found, question.alpha),
     )
 
 
-def _detail(outcome: CheckOutcome, question: Question, pair: Pair, needed: int | None) -> str:
+def _detail(outcome: CheckOutcome, question: Question, worse: tuple[Pair, float], needed: int | None) -> str:
+    pair, p_worse = worse
     if not pair.num_images:
         return f"no golden image; label about {needed}"
     if outcome == "pass":
         return f"a loss of {question.margin * 100:g} points is ruled out"
     if outcome == "fail":
-        regression = mcnemar.mid_p(pair.num_broken, pair.num_fixed)
-        return f"worse: {pair.num_broken} images broken, {pair.num_fixed} fixed (mid-p McNemar p = {regression:.2g})"
+        return f"worse: {pair.num_broken} images broken, {pair.num_fixed} fixed (mid-p McNemar p = {p_worse:.2g})"
     return f"not enough images to decide; label about {needed} more" if needed else "not shown; the loss is near the margin, train further"
 
 
-def labels_needed(question: Question, pair: Pair) -> int | None:
-    """Further labelled images for 80 % power at the observed discordance; None when the estimate itself is near the margin."""
+def labels_needed(question: Question, found: Effective) -> int | None:
+    """Further labelled images for 80 % power at the observed discordance; None when the estimate itself is near the margin.
+
+    Images that come in groups are counted in images of such groups: as many times more as the design effect says.
+    """
+    pair = found.plain
     if pair.difference <= -question.margin / 2:
         return None
     # A dozen images say little about a rate: below 30 the discordance of all golden images counts too.
     discordance = pair.discordance if pair.num_images >= 30 else max(pair.discordance, question.discordance)
-    total = bounds.images_for_difference(question.margin, discordance, question.alpha)
+    effect = found.design_effect if isfinite(found.design_effect) else 1.0
+    total = ceil(effect * bounds.images_for_difference(question.margin, discordance, question.alpha))
     if total <= pair.num_images:
         # Equal models would have been shown by now: the observed loss eats into the margin.
-        total = bounds.images_for_difference(question.margin + min(pair.difference, 0.0), discordance, question.alpha)
+        total = ceil(effect * bounds.images_for_difference(question.margin + min(pair.difference, 0.0), discordance, question.alpha))
     return max(total - pair.num_images, 1)
 
 
-def _regressions(pairs: Mapping[str, Pair], policy: GateConfig) -> list[Check]:
-    tested = {name: pair for name, pair in pairs.items() if pair.num_images >= policy.min_slice_images}
-    p_values = [mcnemar.mid_p(pair.num_broken, pair.num_fixed) for pair in tested.values()]
-    smallest = [mcnemar.smallest_mid_p(pair.num_broken + pair.num_fixed) for pair in tested.values()]
+def _regressions(found: Mapping[str, Effective], policy: GateConfig) -> list[Check]:
+    tested = {name: part for name, part in found.items() if part.plain.num_images >= policy.min_slice_images}
+    pairs = [part.regression for part in tested.values()]
+    p_values = [mcnemar.mid_p(pair.num_broken, pair.num_fixed) for pair in pairs]
+    smallest = [mcnemar.smallest_mid_p(pair.num_broken + pair.num_fixed) for pair in pairs]
     blocked = tarone_holm(p_values, smallest, policy.slice_alpha)
     warned = benjamini_hochberg(p_values, policy.warn_fdr)
     checks = []
-    for index, (name, pair) in enumerate(tested.items()):
+    for index, (name, part) in enumerate(tested.items()):
         outcome: CheckOutcome = "fail" if blocked.rejected[index] else "warn" if warned.rejected[index] else "pass"
         detail = {
             "fail": f"a regression is shown (Tarone-Holm over {len(tested)} slices, threshold p ≤ {blocked.threshold:.2g})",
             "warn": f"a regression is likely (false discovery rate {policy.warn_fdr:.0%})",
             "pass": "no regression shown",
         }[outcome]
-        values = {"p_value": p_values[index], "test": "mid-p McNemar, regression", "detail": detail, **_numbers(pair, policy.slice_alpha)}
+        values = {
+            "p_value": p_values[index],
+            "test": "mid-p McNemar, regression",
+            "detail": detail,
+            **pair_numbers(part, policy.slice_alpha),
+        }
         checks.append(Check(name=name, kind="slice", slice=name, required=True, outcome=outcome, **values))
     small = f"fewer than {policy.min_slice_images} images, shown only"
-    untested = {name: pair for name, pair in pairs.items() if name not in tested}
     return checks + [
-        Check(name=name, kind="slice", slice=name, required=False, outcome="info", detail=small, **_numbers(pair, policy.slice_alpha))
-        for name, pair in untested.items()
+        Check(name=name, kind="slice", slice=name, required=False, outcome="info", detail=small, **pair_numbers(part, policy.slice_alpha))
+        for name, part in found.items()
+        if name not in tested
     ]
 
 
-def _numbers(pair: Pair, alpha: float) -> dict[str, object]:
-    counts: dict[str, object] = {"num_images": pair.num_images, "num_broken": pair.num_broken, "num_fixed": pair.num_fixed}
+def pair_numbers(found: Effective, alpha: float) -> dict[str, object]:
+    """Images, both shares of right answers, their difference and its interval at ``alpha`` each side, as fields of a check."""
+    pair = found.plain
+    numbers: dict[str, object] = {"num_images": pair.num_images, "num_broken": pair.num_broken, "num_fixed": pair.num_fixed}
+    if found.num_clusters < pair.num_images:
+        numbers["num_clusters"] = found.num_clusters
     if not pair.num_images:
-        return counts
-    return counts | {
+        return numbers
+    interval = (-1.0, 1.0)
+    if isfinite(found.design_effect):
+        # Divided, not rounded: the estimate stays in the middle of what it is an interval of.
+        broken, fixed, images = (count / found.design_effect for count in (pair.num_broken, pair.num_fixed, pair.num_images))
+        interval = tango.interval(broken, fixed, images, 1 - 2 * alpha)
+    return numbers | {
         "reference": pair.num_correct_old / pair.num_images,
         "value": pair.num_correct_new / pair.num_images,
         "estimate": pair.difference,
-        "interval": tango.interval(pair.num_broken, pair.num_fixed, pair.num_images, 1 - 2 * alpha),
+        "interval": interval,
     }
 
 

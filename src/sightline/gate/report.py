@@ -1,36 +1,56 @@
-"""The gate's page: verdict first, then checks, slices worst first, and the images that changed sides."""
+"""The gate's page: verdict first, then what blocks, the checks, slices worst first, and the images that changed sides."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil
-from pathlib import PurePath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sightline.evaluate.verdict import Check, Verdict
-from sightline.gate.words import findings_first, interval_points, overall_check, percent, points
+from sightline.evaluate.slices import CROSS, PROPERTY_PREFIX
+from sightline.evaluate.verdict import Check, CheckOutcome, Confusion, Verdict
+from sightline.gate.drawings import Bar, ReliabilityCurve, Twin, bar, heat, plot, reach_of, twin
+from sightline.gate.gallery import MAX_PICTURES, Gallery, worst_slices_first
+from sightline.gate.values import change_text, count_of, day, images_text, interval_text, p_text, percent, points, value_text
+from sightline.gate.words import attempt_sentence, blocking_checks, find_overall, findings_first, labels_needed, waived_checks
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from sightline.gate.variant_table import VariantColumn, VariantTable
 
-    from sightline.data.version import Split
-    from sightline.gate.evidence import BoolArray, Evidence
+_WORDS: dict[CheckOutcome, str] = {
+    "pass": "Pass",
+    "fail": "Fail",
+    "inconclusive": "Inconclusive",
+    "warn": "Warning",
+    "info": "Not judged",
+    "waived": "Waived",
+}
+_SIGNS: dict[CheckOutcome, str] = {"pass": "✓", "fail": "✕", "inconclusive": "?", "warn": "!", "info": "·", "waived": "~"}
+# Longer tables are folded after so many rows, and end after so many: a thousand classes are a thousand slices.
+_OPEN_ROWS, _MAX_ROWS, _MAX_VARIANT_ROWS = 15, 120, 25
+_OPEN_ERRORS = 12
+_PICTURE_BUDGET = 900_000
 
-MAX_PICTURES = 24
-_THUMBNAIL_PX = 112
-_BAR_WIDTH = 260
-_WORDS = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "warn": "Warning", "info": "Not judged"}
-_SIGNS = {"pass": "✓", "fail": "✕", "inconclusive": "?", "warn": "!", "info": "·"}
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows besides the verdict.
+
+    Attributes:
+        verdict: the signed verdict of any task.
+        galleries: images that changed sides, see ``gate.gallery``; newly broken ones first.
+        variants: every compiled variant on every slice; None without any.
+        reliability: reliability curves, the current model first.
+    """
+
+    verdict: Verdict
+    galleries: Sequence[Gallery] = ()
+    variants: VariantTable | None = None
+    reliability: Sequence[ReliabilityCurve] = ()
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table; ``bar`` is the drawing, None where there is no interval."""
+    """One line of a table; ``bar`` and ``twin`` are the drawings, None where there is nothing to draw."""
 
     check: Check
     word: str
@@ -39,186 +59,191 @@ class Row:
     new: str
     change: str
     interval: str
+    images: str
     p_value: str
     bar: Bar | None
+    twin: Twin | None
 
 
 @dataclass(frozen=True)
-class Bar:
-    """Positions of an interval drawing, in SVG units from 0 to the width; ``limit`` is the margin or the smallest accuracy.
-
-    ``ends`` are the labels of the axis: left, middle, right.
-    """
-
-    width: int
-    low: float
-    high: float
-    value: float
-    zero: float | None
-    limit: float | None
-    ends: tuple[str, str, str]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A golden image as a data URI, with what was said about it."""
-
-    uri: str
-    label: str
-    old: str
-    new: str
-    confidence: str
-    slice: str
-    file: str
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Images under one heading; ``total`` counts those that are not shown too."""
+class Table:
+    """Rows of one kind of slice: ``open`` are seen at once, ``folded`` on a click, ``num_left`` only in verdict.json."""
 
     title: str
     note: str
-    total: int
-    pictures: tuple[Picture, ...]
+    open: tuple[Row, ...]
+    folded: tuple[Row, ...]
+    num_left: int
+    paired: bool
 
 
-def render(verdict: Verdict, evidence: Evidence, golden: Split, classes: Sequence[str]) -> str:
-    """One self-contained HTML page without scripts or outside resources, below 1.5 MB for the default limits.
+@dataclass(frozen=True)
+class ErrorRow:
+    """One kind of error; the widths are per cent of the largest count."""
 
-    Args:
-        verdict: the signed verdict.
-        evidence: what it was decided on.
-        golden: the golden images, in the order of the evidence.
-        classes: class names in label order.
-    """
+    error: Confusion
+    change: str
+    tone: str
+    old_width: float
+    new_width: float
+
+
+def render(page: Page) -> str:
+    """One self-contained HTML page without scripts or outside resources, below 1.5 MB; every name from data is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("sightline.gate", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    slices = sorted((check for check in verdict.checks if check.slice and check.num_images), key=_worst_first)
-    # A drawing is compared with its neighbours, so each table has one scale.
-    checks = findings_first(check for check in verdict.checks if not (check.kind == "slice" and check.outcome in {"pass", "info"}))
+    environment.filters |= {"percent": percent, "points": points, "day": day, "count_of": count_of}
+    verdict = page.verdict
+    by_override = verdict.outcome == "pass" and bool(waived_checks(verdict.checks))
+    variant_rows, variant_columns = _variants(page.variants)
     return environment.get_template("report.html.j2").render(
         verdict=verdict,
-        overall=_row(overall_check(verdict.checks), 0.0),
-        word=_WORDS[verdict.outcome],
-        sign=_SIGNS[verdict.outcome],
-        checks=_rows(checks),
-        slices=_rows(slices),
-        num_hidden_slices=sum(check.kind == "slice" and check.outcome == "pass" for check in verdict.checks),
-        galleries=_galleries(evidence, golden, classes, [check.slice for check in slices]),
+        tone="waived" if by_override else verdict.outcome,
+        word="Pass by override" if by_override else _WORDS[verdict.outcome],
+        sign=_SIGNS["waived" if by_override else verdict.outcome],
+        **_check_tables(verdict),
+        tables=_slice_tables(verdict.checks),
+        discovered=_rows(worst_slices_first(check for check in verdict.checks if check.kind == "discovered-slice")),
+        variants=page.variants,
+        variant_rows=variant_rows,
+        variant_columns=variant_columns,
+        robustness=_rows([check for check in verdict.checks if check.kind == "robustness"]),
+        calibration=_rows([check for check in verdict.checks if check.kind == "calibration"]),
+        plot=plot(page.reliability),
+        errors=_error_rows(verdict.errors),
+        open_errors=_OPEN_ERRORS,
+        galleries=_within_budget(page.galleries),
         max_pictures=MAX_PICTURES,
+        wrong_cases=[case for case in verdict.cases if case.given != case.wanted],
+        attempt=attempt_sentence(verdict),
+        policy=sorted((key, _policy_text(value)) for key, value in verdict.policy.items()),
     )
 
 
-def _worst_first(check: Check) -> tuple[int, float, float]:
-    judged = {"fail": 0, "inconclusive": 1, "warn": 2, "pass": 2, "info": 3}[check.outcome]
-    return judged, check.estimate or 0.0, check.p_value or 1.0
+def _check_tables(verdict: Verdict) -> dict[str, object]:
+    overall = find_overall(verdict.checks)
+    blocking, elsewhere = blocking_checks(verdict.checks), {"slice", "critical-slice", "discovered-slice", "robustness"}
+    return {
+        "overall": _rows([overall])[0] if overall else None,
+        "confidence": f"{100 - verdict.alpha * 100:.5g} %",
+        "num_blocking": len(blocking),
+        "blocking": _rows(blocking[:_MAX_ROWS]),
+        "waived": _rows(waived_checks(verdict.checks)),
+        "labels": labels_needed(verdict.checks),
+        "checks": _rows(findings_first(check for check in verdict.checks if check.kind not in elsewhere and check not in blocking)),
+    }
 
 
-def _rows(checks: Sequence[Check]) -> list[Row]:
-    ends = [abs(end) for check in checks if check.reference is not None and check.interval for end in check.interval]
-    # Small slices have intervals as wide as the axis; beyond 30 points a bar is cut off, or the interesting ones would vanish.
-    return [_row(check, min(0.3, ceil(max(ends, default=0.05) * 20) / 20)) for check in checks]
+def _slice_tables(checks: Iterable[Check]) -> list[Table]:
+    slices = worst_slices_first(check for check in checks if check.kind != "discovered-slice")
+    kinds: list[tuple[str, str, list[Check]]] = [
+        ("Critical", "each must be shown not to be worse", []),
+        ("Declared", "attributes and classes of the data", []),
+        ("Crosses", "two attributes at once", []),
+        ("Image properties", "the lowest and the highest third of the images", []),
+    ]
+    for check in slices:
+        place = 0 if check.kind == "critical-slice" else 2 if CROSS in check.slice else 3 if check.slice.startswith(PROPERTY_PREFIX) else 1
+        kinds[place][2].append(check)
+    # A drawing is compared with its neighbours: all slices share one scale.
+    reach = reach_of(slices)
+    return [_table(title, note, _rows(found, reach)) for title, note, found in kinds if found]
+
+
+def _table(title: str, note: str, rows: Sequence[Row]) -> Table:
+    shown = rows[:_MAX_ROWS]
+    start = _OPEN_ROWS if len(shown) > _OPEN_ROWS else len(shown)
+    paired = any(row.change for row in rows)
+    return Table(title, note, tuple(shown[:start]), tuple(shown[start:]), len(rows) - len(shown), paired)
+
+
+def _rows(checks: Sequence[Check], reach: float = 0.0) -> list[Row]:
+    scale = reach or reach_of(checks)
+    return [_row(check, scale) for check in checks]
 
 
 def _row(check: Check, reach: float) -> Row:
-    paired = check.reference is not None
-    share = check.value is not None and check.kind not in {"size", "latency"}
-    unit = {"size": "MB", "latency": "ms"}.get(check.kind, "")
-    new = percent(check.value) if share and check.value is not None else f"{check.value:.2f} {unit}" if check.value is not None else ""
     return Row(
         check=check,
         word=_WORDS[check.outcome],
         sign=_SIGNS[check.outcome],
-        old=percent(check.reference) if check.reference is not None else "",
-        new=new,
-        change=f"{points(check.estimate)} pts" if paired and check.estimate is not None else "",
-        interval=_interval_text(check),
-        p_value="" if check.p_value is None else "< 0.001" if check.p_value < 0.001 else f"{check.p_value:.3f}",
-        bar=_bar(check, reach) if reach else None,
+        old=value_text(check, check.reference),
+        new=value_text(check, check.value),
+        change=change_text(check),
+        interval=interval_text(check),
+        images=images_text(check) if check.num_images else "",
+        p_value=p_text(check),
+        bar=bar(check, reach),
+        twin=twin(check),
     )
 
 
-def _interval_text(check: Check) -> str:
-    if check.interval is None:
-        return ""
-    return interval_points(check) if check.reference is not None else f"[{percent(check.interval[0])}, {percent(check.interval[1])}]"
+@dataclass(frozen=True)
+class VariantView:
+    """One variant's column: ``cells`` are (value, change, colour) per shown row."""
+
+    column: VariantColumn
+    sign: str
+    cells: tuple[tuple[str, str, str], ...]
+    drop: str
 
 
-def _bar(check: Check, reach: float) -> Bar | None:
-    if check.interval is None or check.estimate is None:
-        return None
-    paired = check.reference is not None
-    start, end = (-reach, reach) if paired else (0.0, 1.0)
+def _variants(table: VariantTable | None) -> tuple[list[tuple[str, int]], list[VariantView]]:
+    """Rows as (slice, images), overall first and then those on which any variant loses most, and the columns."""
+    if table is None or not table.slices:
+        return [], []
 
-    def place(value: float) -> float:
-        return round(float(np.clip((value - start) / (end - start), 0.0, 1.0)) * (_BAR_WIDTH - 8) + 4, 1)
+    def worst(row: int) -> float:
+        return min((column.estimates[row] or 0.0 for column in table.columns), default=0.0)
 
-    limit = None if check.margin is None else place(-check.margin if paired else check.margin)
-    low, high = (place(end_) for end_ in check.interval)
-    ends = (f"−{reach * 100:.0f} pts", "0", f"+{reach * 100:.0f} pts") if paired else ("0 %", "50 %", "100 %")
-    return Bar(_BAR_WIDTH, low, high, place(check.estimate), place(0.0) if paired else None, limit, ends)
+    rows = [0, *sorted(range(1, len(table.slices)), key=worst)][:_MAX_VARIANT_ROWS]
+    views = [_variant(column, table.slices, rows) for column in table.columns]
+    return [(table.slices[row], table.num_images[row]) for row in rows], views
 
 
-def _galleries(evidence: Evidence, golden: Split, classes: Sequence[str], worst_first: Sequence[str]) -> list[Gallery]:
-    new = evidence.correct(evidence.candidate)
-    order = _Order(evidence, worst_first)
-    if evidence.champion is None:
-        note = "the candidate's mistakes, worst slice first, then the most confident"
-        chosen = [("Mistakes", note, ~new)]
-    else:
-        old = evidence.correct(evidence.champion)
-        chosen = [
-            ("Newly broken", "right with the current model, wrong with the new one; worst slice first", old & ~new),
-            ("Newly fixed", "wrong with the current model, right with the new one", ~old & new),
-        ]
-    return [
-        Gallery(
-            title, note, int(mask.sum()), tuple(_picture(row, evidence, golden, classes, order) for row in order.rows(mask)[:MAX_PICTURES])
-        )
-        for title, note, mask in chosen
-    ]
+def _variant(column: VariantColumn, slices: Sequence[str], rows: Sequence[int]) -> VariantView:
+    known = [(estimate, name) for estimate, name in zip(column.estimates[1:], slices[1:], strict=False) if estimate is not None]
+    lowest = min(known, default=(0.0, ""))
+    cells = []
+    for row in rows:
+        value, estimate = column.values[row], column.estimates[row]
+        change = "" if estimate is None else points(estimate)
+        cells.append(("–" if value is None else percent(value), change, heat(estimate)))
+    sign = next((sign for outcome, sign in _SIGNS.items() if outcome == column.outcome), "")
+    return VariantView(column, sign, tuple(cells), f"{lowest[1]} {points(lowest[0])}" if lowest[0] < 0 else "")
 
 
-class _Order:
-    """The place of each image: by the worst attribute slice that it is in, then by the candidate's confidence."""
-
-    def __init__(self, evidence: Evidence, worst_first: Sequence[str]) -> None:
-        self.slice_N = np.full(len(evidence.labels_N), "", dtype=object)
-        self._rank_N = np.full(len(evidence.labels_N), len(worst_first))
-        self._confidence_N = evidence.candidate.confidence_N
-        for rank, name in reversed(list(enumerate(worst_first))):
-            mask = evidence.masks[name]
-            self._rank_N[mask], self.slice_N[mask] = rank, name
-
-    def rows(self, mask: BoolArray) -> list[int]:
-        rows = np.flatnonzero(mask)
-        return [int(row) for row in rows[np.lexsort((-self._confidence_N[rows], self._rank_N[rows]))]]
+def _error_rows(errors: Sequence[Confusion]) -> list[ErrorRow]:
+    """Biggest increases first; without a reference the most frequent first."""
+    ordered = sorted(errors, key=lambda error: (-(error.candidate - (error.reference or 0)), -error.candidate))
+    most = max((count for error in errors for count in (error.candidate, error.reference or 0)), default=1) or 1
+    return [_error_row(error, most) for error in ordered]
 
 
-def _picture(row: int, evidence: Evidence, golden: Split, classes: Sequence[str], order: _Order) -> Picture:
-    def name(index: int) -> str:
-        return classes[index] if index >= 0 else "no valid answer"
-
-    champion = evidence.champion
-    return Picture(
-        uri=_data_uri(golden.pixels_NHWC[row]),
-        label=name(int(evidence.labels_N[row])),
-        old="" if champion is None else name(int(champion.predicted_N[row])),
-        new=name(int(evidence.candidate.predicted_N[row])),
-        confidence=f"{float(evidence.candidate.confidence_N[row]) * 100:.0f} %",
-        slice=str(order.slice_N[row]),
-        file=PurePath(golden.locations[row]).name,
-    )
+def _error_row(error: Confusion, most: int) -> ErrorRow:
+    grown = 0 if error.reference is None else error.candidate - error.reference
+    change = "" if error.reference is None else f"{'+' if grown > 0 else '−' if grown < 0 else ''}{abs(grown)}"
+    tone = "more" if grown > 0 else "less" if grown < 0 else ""
+    return ErrorRow(error, change, tone, round((error.reference or 0) / most * 100, 1), round(error.candidate / most * 100, 1))
 
 
-def _data_uri(image: npt.NDArray[np.uint8]) -> str:
-    from PIL import Image
+def _within_budget(galleries: Sequence[Gallery]) -> list[Gallery]:
+    """The galleries with as many pictures as fit into the page; each keeps its total."""
+    left, kept = _PICTURE_BUDGET, []
+    for gallery in galleries:
+        pictures = []
+        for picture in gallery.pictures:
+            if len(picture.uri) <= left:
+                left -= len(picture.uri)
+                pictures.append(picture)
+        kept.append(replace(gallery, pictures=tuple(pictures)))
+    return kept
 
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+def _policy_text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "none"
+    return "not set" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

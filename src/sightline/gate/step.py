@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.config.gate import GateConfig
 from sightline.config.store import StoreConfig
 from sightline.errors import DataError
-from sightline.evaluate.verdict import KIND, Flips, Stage, Verdict, overall_outcome, write_verdict
-from sightline.gate.words import headline, overall_check, reason, summary, worst_slice
+from sightline.evaluate.verdict import KIND, Stage, Verdict
+from sightline.gate.words import headline, overall_check, worst_slice
+from sightline.store.digest import sha256_value
 from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
 
 if TYPE_CHECKING:
     from sightline.gate.collect import Case
-    from sightline.gate.evidence import Evidence
-    from sightline.registry.ledger import Champion
-
-_NO_CHAMPION = "none"
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """Who is compared with whom."""
-
-    candidate: str
-    champion: Champion | None
-    golden_digest: str
-
-    @property
-    def inputs(self) -> dict[str, str]:
-        """The digests of everything that the verdict depends on."""
-        champion = self.champion.digest if self.champion else _NO_CHAMPION
-        generation = str(self.champion.generation if self.champion else 0)
-        return {"candidate": self.candidate, "golden": self.golden_digest, "champion": champion, "champion_generation": generation}
+    from sightline.gate.conclude import Subject
 
 
 def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store: StoreConfig, run_id: str, output: str) -> StepOutput:
@@ -54,74 +35,90 @@ def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store
         DataError: a folder is damaged, there is nothing to judge on, or predictions do not belong to the golden images one to one.
     """
     from sightline.data.version import DatasetVersion
-    from sightline.gate.collect import Case, policy_inputs
+    from sightline.gate.collect import Case, Reference, policy_inputs
+    from sightline.gate.conclude import Terms, spend, valid_overrides
     from sightline.models.bundle import ModelBundle
+    from sightline.registry.audits import anchor
     from sightline.registry.ledger import Ledger
 
-    bundle, version = ModelBundle.open(candidate), DatasetVersion.open(dataset)
-    subject = _Subject(bundle.digest, Ledger(store.registry).champion(), version.info.digests["golden"])
-    case = Case(bundle, version, stage, subject.champion)
+    ledger, version = Ledger(store.registry), DatasetVersion.open(dataset)
+    case = Case(ModelBundle.open(candidate), version, stage, Reference.of(ledger.champion()), Reference.of(anchor(ledger)))
+    case.check_policy(config)
+    subject = subject_of(case, config)
+    # The look is recorded before anybody sees a number, cached or not: which attempt it is belongs to the question.
+    terms = Terms(config, spend(subject, config, store.registry), valid_overrides(subject, store.registry))
 
     def work(folder: Path, progress: Progress) -> StepResult:
-        case.check_policy(config)
-        evidence = case.collect(config, progress)
-        return _conclude(case, evidence, _judge(case, evidence, subject, (config, store)), folder)
+        from sightline.gate.judge import judge
+
+        verdict = judge(case, subject, terms, folder, progress)
+        return StepResult(outcome=verdict.outcome, headline=headline(verdict.checks, verdict.outcome), metrics=metrics_of(verdict))
 
     step = Step(
         name=f"gate-{stage}",
         kind=KIND,
         module="sightline.gate.step",
-        inputs=subject.inputs | policy_inputs(version, config),
+        inputs={
+            "candidate": subject.candidate,
+            "golden": subject.golden_digest,
+            "champion": subject.champion,
+            "champion_generation": str(subject.generation),
+            "anchor": case.anchor.digest if case.anchor else "none",
+            "attempt": str(terms.budget.attempt),
+            "overrides": sha256_value([override.model_dump(mode="json") for override in terms.overrides]),
+            **policy_inputs(version, config),
+        },
         config={**config.model_dump(mode="json"), "stage": stage},
     )
     return run_step(step, store=store, run_id=run_id, output=Path(output), work=work)
 
 
-def _judge(case: Case, evidence: Evidence, subject: _Subject, settings: tuple[GateConfig, StoreConfig]) -> Verdict:
-    from sightline.gate.decide import decide
-    from sightline.gate.evidence import Pair
-    from sightline.registry.golden import record_look
+def subject_of(case: Case, policy: GateConfig) -> Subject:
+    """Who is compared with whom in this case."""
+    from sightline.gate.conclude import Subject
+    from sightline.registry.golden import NO_CHAMPION
 
-    policy, store = settings
-    checks = decide(evidence, policy)
-    outcome = overall_outcome(checks)
-    old = evidence.correct(evidence.champion or evidence.candidate)
-    flips = Pair.count(old, evidence.correct(evidence.candidate))
-    # The champion is part of the key: the same candidate against another champion is another look.
-    looks = record_look(store.registry, subject.golden_digest, f"{case.stage}:{subject.candidate}:{subject.inputs['champion']}")
-    return Verdict(
+    return Subject(
+        task="classification",
+        metric="macro F1" if policy.metric == "macro-f1" else "accuracy",
         stage=case.stage,
-        outcome=outcome,
-        candidate=subject.candidate,
+        candidate=case.bundle.digest,
         variant=case.variant,
-        champion=subject.inputs["champion"],
-        champion_generation=subject.champion.generation if subject.champion else 0,
-        golden_digest=subject.golden_digest,
-        num_images=len(evidence.labels_N),
-        looks=looks,
-        checks=checks,
-        flips=Flips(num_broken=flips.num_broken, num_fixed=flips.num_fixed),
-        reason=reason(checks, outcome),
+        champion=case.champion.digest if case.champion else NO_CHAMPION,
+        generation=case.champion.generation if case.champion else 0,
+        golden_digest=case.version.info.digests["golden"],
+        images=case.golden.sample_ids,
     )
 
 
-def _conclude(case: Case, evidence: Evidence, verdict: Verdict, folder: Path) -> StepResult:
-    from sightline.gate.report import render
-
-    signed = write_verdict(folder, verdict)
-    case.predictions(evidence).to_parquet(folder / "predictions.parquet", index=False)
-    (folder / "report.html").write_text(render(signed, evidence, case.golden, case.classes), encoding="utf-8")
-    (folder / "summary.md").write_text(summary(signed), encoding="utf-8")
-    return StepResult(outcome=signed.outcome, headline=headline(signed.checks, signed.outcome), metrics=_metrics(signed))
-
-
-def _metrics(verdict: Verdict) -> dict[str, float]:
+def metrics_of(verdict: Verdict) -> dict[str, float]:
+    """The verdict as scalars with stable names, for Kubeflow's and MLflow's comparison of runs."""
     overall, worst = overall_check(verdict.checks), worst_slice(verdict.checks)
     if overall.value is None:
         raise DataError("no golden image was scored")
-    metrics = {"golden/accuracy": overall.value, "golden/num_images": float(verdict.num_images)}
+    name = verdict.metric.lower().replace(" ", "_")
+    metrics = {
+        f"golden/{name}": overall.value,
+        "golden/num_images": float(verdict.num_images),
+        "golden/num_broken": float(verdict.flips.num_broken),
+        "golden/num_fixed": float(verdict.flips.num_fixed),
+        "gate/num_blocking": float(sum(c.required and c.outcome in {"fail", "inconclusive"} for c in verdict.checks)),
+        "gate/attempt": float(verdict.attempt),
+        "gate/alpha": verdict.alpha,
+    }
     if overall.reference is not None and overall.estimate is not None:
-        metrics |= {"golden/champion_accuracy": overall.reference, "golden/difference": overall.estimate}
+        metrics |= {f"golden/champion_{name}": overall.reference, "golden/difference": overall.estimate}
         if worst is not None and worst.estimate is not None:
             metrics["golden/worst_slice_difference"] = worst.estimate
-    return metrics
+    return metrics | _values_by_kind(verdict)
+
+
+def _values_by_kind(verdict: Verdict) -> dict[str, float]:
+    names = {"calibration": "golden/ece", "latency": "latency/p95_ms", "cost": "cost/usd_per_1k", "memory": "memory_mb", "size": "size_mb"}
+    found = {}
+    for check in verdict.checks:
+        if check.kind in names and check.value is not None and check.name != "latency against the current model":
+            found[names[check.kind]] = check.value
+        if check.kind == "robustness" and check.value is not None:
+            found[f"robustness/{check.name.split(' (')[0].removeprefix('under ').replace(' ', '_')}"] = check.value
+    return found

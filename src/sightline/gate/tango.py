@@ -9,7 +9,7 @@ Array = npt.NDArray[np.float64]
 EXACT_MAX_IMAGES = 5000
 
 
-def score(num_broken: npt.ArrayLike, num_fixed: npt.ArrayLike, num_images: int, difference: npt.ArrayLike) -> Array:
+def score(num_broken: npt.ArrayLike, num_fixed: npt.ArrayLike, num_images: float, difference: npt.ArrayLike) -> Array:
     """Tango's statistic for H0: accuracy_new - accuracy_old = ``difference``; large values speak for a better candidate.
 
     Args:
@@ -133,11 +133,11 @@ def _sup_rejection(fixed_from: npt.NDArray[np.int64], num_images: int, margin: f
     return min(1.0, best)
 
 
-def interval(num_broken: int, num_fixed: int, num_images: int, level: float) -> tuple[float, float]:
+def interval(num_broken: float, num_fixed: float, num_images: float, level: float) -> tuple[float, float]:
     """The score interval of accuracy_new - accuracy_old, by inverting the test.
 
     Args:
-        num_broken: images that only the old model answers correctly.
+        num_broken: images that only the old model answers correctly; not whole where counts were divided by a design effect.
         num_fixed: images that only the new model answers correctly.
         num_images: all images; without any the interval is (-1, 1).
         level: two-sided confidence, e.g. 0.9, whose lower end is the one-sided 95 % bound.

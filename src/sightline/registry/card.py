@@ -10,29 +10,56 @@ from sightline.errors import DataError
 from sightline.models.bundle import ModelBundle
 from sightline.registry.ledger import Champion
 
+_UNITS = {"share": "", "MB": " MB", "ms": " ms", "USD": " USD"}
+
 
 class _Check(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     name: str
+    kind: str = ""
     required: bool
     outcome: str
+    metric: str = "accuracy"
+    unit: str = "share"
+    lower_is_better: bool = False
     num_images: int = 0
     reference: float | None = None
     value: float | None = None
     interval: tuple[float, float] | None = None
     margin: float | None = None
     test: str = ""
+    detail: str = ""
+
+
+class _Case(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    wanted: str
+    given: str
+
+
+class _Override(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    checks: tuple[str, ...]
+    who: str
+    why: str
+    until: float
 
 
 class _Verdict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     outcome: str
     reason: str
+    task: str = "classification"
+    metric: str = "accuracy"
     champion: str = "none"
     golden_digest: str = ""
     num_images: int = 0
     looks: int = 0
+    attempt: int | None = None
+    alpha: float | None = None
     checks: tuple[_Check, ...] = ()
+    cases: tuple[_Case, ...] = ()
+    overrides: tuple[_Override, ...] = ()
 
 
 def render_card(champion: Champion, bundle: ModelBundle, *, verdict: Mapping[str, Any]) -> str:
@@ -52,7 +79,8 @@ def render_card(champion: Champion, bundle: ModelBundle, *, verdict: Mapping[str
         judged = _Verdict.model_validate(verdict)
     except ValidationError as error:
         raise DataError(f"the verdict cannot be read: {error.error_count()} invalid fields", remedy="run the gate again") from error
-    return "\n".join([*_identity(champion, bundle), *_use(bundle), *_origin(bundle), *_evidence(champion, judged), *_limits(judged)])
+    about = [*_identity(champion, bundle), *_use(bundle), *_origin(bundle)]
+    return "\n".join([*about, *_evidence(champion, judged), *_overrides(judged), *_limits(judged)])
 
 
 def _identity(champion: Champion, bundle: ModelBundle) -> list[str]:
@@ -98,30 +126,60 @@ def _evidence(champion: Champion, judged: _Verdict) -> list[str]:
         f"Verdict **{judged.outcome}**: {_cell(judged.reason)}",
         "",
         f"Judged on {judged.num_images} golden images (`{judged.golden_digest[:12]}`, look {judged.looks}) against {compared}.",
+        f"Task: {_cell(judged.task)}; the metric that decides is {_cell(judged.metric)}.",
+        *_promises(judged),
         f"Verdict `{champion.verdict_digest[:12]}`.",
         "",
     ]
     if judged.checks:
         lines += [
-            "| check | required | outcome | images | before | now | interval | margin | test |",
-            "|---|---|---|---:|---:|---:|---|---:|---|",
+            "| check | required | outcome | metric | images | before | now | interval | margin | test |",
+            "|---|---|---|---|---:|---:|---:|---|---:|---|",
         ]
         lines += [_row(check) for check in judged.checks]
         lines.append("")
     return lines
 
 
+def _promises(judged: _Verdict) -> list[str]:
+    """What bounds the errors over many promotions: the alpha ledger, the anchor, the must-pass cases."""
+    lines = []
+    if judged.champion != "none" and judged.attempt is not None and judged.alpha is not None:
+        spent = f"alpha = {judged.alpha:.3g}, the largest probability that a model worse by the margin passes it"
+        lines.append(f"Attempt {judged.attempt} in the alpha ledger of these images; the comparison could spend {spent}.")
+    anchors = [check for check in judged.checks if check.kind == "anchor"]
+    told = [f"Last audited model: {check.outcome}; {_cell(check.detail)}." for check in anchors]
+    lines += told or ["Last audited model: not compared with."]
+    right = sum(case.wanted == case.given for case in judged.cases)
+    lines.append(f"Must-pass cases: {right} of {len(judged.cases)} right." if judged.cases else "Must-pass cases: none.")
+    return lines
+
+
 def _row(check: _Check) -> str:
-    interval = f"{check.interval[0]:+.3f} … {check.interval[1]:+.3f}" if check.interval else "–"
-    numbers = " | ".join("–" if value is None else f"{value:.3f}" for value in (check.reference, check.value))
-    margin = "–" if check.margin is None else f"{check.margin:g}"
+    unit = _UNITS.get(check.unit, f" {check.unit}")
+    interval = f"{check.interval[0]:+.3f} … {check.interval[1]:+.3f}{unit}" if check.interval else "–"
+    numbers = " | ".join("–" if value is None else f"{value:.3f}{unit}" for value in (check.reference, check.value))
+    margin = "–" if check.margin is None else f"{check.margin:g}{unit}"
     required = "yes" if check.required else "no"
-    cells = (_cell(check.name), required, check.outcome, str(check.num_images), numbers, interval, margin, check.test or "–")
+    metric = f"{check.metric}, lower is better" if check.lower_is_better else check.metric
+    metric = "–" if check.reference is None and check.value is None else metric
+    cells = (_cell(check.name), required, check.outcome, _cell(metric), str(check.num_images), numbers, interval, margin, check.test or "–")
     return f"| {' | '.join(cells)} |"
 
 
+def _overrides(judged: _Verdict) -> list[str]:
+    if not judged.overrides:
+        return []
+    lines = ["## Overrides", "", "People decided to ship in spite of these checks:", ""]
+    for override in judged.overrides:
+        until = datetime.datetime.fromtimestamp(override.until, tz=datetime.UTC)
+        names = ", ".join(_cell(name) for name in override.checks)
+        lines.append(f"* {names}: {_cell(override.who)}, until {until:%Y-%m-%d %H:%M} UTC: {_cell(override.why)}")
+    return [*lines, ""]
+
+
 def _limits(judged: _Verdict) -> list[str]:
-    open_checks = [check for check in judged.checks if check.outcome in {"warn", "inconclusive", "fail"}]
+    open_checks = [check for check in judged.checks if check.outcome in {"warn", "inconclusive", "fail", "waived"}]
     known = [f"* {_cell(check.name)}: {check.outcome}, {check.num_images} images" for check in open_checks]
     return ["## Known limits", "", *(known or ["No check warned or stayed open; slices that are not listed above were not judged."]), ""]
 

@@ -77,6 +77,7 @@ class Ledger:
     """
 
     def __init__(self, root: str, *, cache: str = "") -> None:
+        self.root = root
         self._store = open_store(root)
         self._local = isinstance(self._store, LocalStore)
         default = self._store.root / "models" if isinstance(self._store, LocalStore) else Path.home() / ".cache" / "sightline" / "models"
@@ -93,6 +94,20 @@ class Ledger:
             return None
         self._open_bundle(entries[-1])
         return self._champion(entries[-1])
+
+    def open(self, generation: int) -> Champion:
+        """The champion of an earlier generation with its verified copy of the bundle.
+
+        Raises:
+            UsageError: the ledger has no such generation.
+            DataError: the chain is broken, or the copy of the bundle is damaged.
+        """
+        entries = self._entries()
+        if not 1 <= generation <= len(entries):
+            known = f"generations 1 to {len(entries)}" if entries else "no champion yet"
+            raise UsageError(f"there is no generation {generation}; {self.root} has {known}", remedy="see sightline champions")
+        self._open_bundle(entries[generation - 1])
+        return self._champion(entries[generation - 1])
 
     def history(self) -> list[Champion]:
         """All generations, oldest first, the chain verified, the bundles not; empty before the first promotion."""

@@ -1,130 +1,233 @@
 import re
 from xml.etree import ElementTree
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from sightline.config.gate import GateConfig
-from sightline.data.version import Split
-from sightline.evaluate.predict import Answers
-from sightline.evaluate.slices import slice_masks
-from sightline.evaluate.verdict import Flips, Verdict, overall_outcome
-from sightline.gate.decide import decide
-from sightline.gate.evidence import Evidence
-from sightline.gate.report import render
-from sightline.gate.words import headline, points, reason, summary
-
-CLASSES = ("dent", "<i>crack</i>")
-IMAGES = 400
+from sightline.evaluate.verdict import Check, Confusion
+from sightline.gate.gallery import Gallery, Picture
+from sightline.gate.report import Page, render
+from sightline.gate.variant_table import VariantColumn, VariantTable
+from tests.unit.gate.rich_verdict import budget, curves, paired, rich_page, rich_verdict, variants, waived_verdict
 
 
-def _case(*, champion=True, broken=40, size_px=16) -> tuple[Verdict, Evidence, Split]:
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, 2, IMAGES)
-    material = np.where(np.arange(IMAGES) < 100, "brass", "steel")
-    attributes = pd.DataFrame({"material": material, "site": np.where(np.arange(IMAGES) < 390, "A", "<script>")})
-    names = tuple(f"data/{'x' * 3}&{i}.jpg" for i in range(IMAGES))
-    pixels = rng.integers(0, 255, (IMAGES, size_px, size_px, 3), dtype=np.uint8)
-    split = Split("golden", tuple(f"{i:04d}" for i in range(IMAGES)), labels, attributes, names, pixels)
-    old_right, new_right = np.ones(IMAGES, bool), np.ones(IMAGES, bool)
-    old_right[200:210], new_right[:broken] = False, False
-
-    def answers(right):
-        return Answers(split.sample_ids, np.where(right, labels, 1 - labels), rng.uniform(0.5, 1, IMAGES).astype(np.float32))
-
-    evidence = Evidence(
-        stage="trained",
-        labels_N=labels,
-        masks=slice_masks(split, CLASSES),
-        candidate=answers(new_right),
-        champion=answers(old_right) if champion else None,
-        eager=None,
-        same_model=False,
-        sentinels=(),
-        size_bytes=2_000_000,
-        latency=None,
-    )
-    checks = decide(evidence, GateConfig())
-    outcome = overall_outcome(checks)
-    verdict = Verdict(
-        stage="trained",
-        outcome=outcome,
-        candidate="a" * 64,
-        variant="eager",
-        golden_digest="c" * 64,
-        num_images=IMAGES,
-        looks=3,
-        checks=checks,
-        flips=Flips(num_broken=broken, num_fixed=10),
-        reason=reason(checks, outcome),
-    )
-    return verdict, evidence, split
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render(rich_page())
 
 
-def _page(**case) -> str:
-    verdict, evidence, split = _case(**case)
-    return render(verdict, evidence, split, CLASSES)
+def _section(page: str, start: str, end: str) -> str:
+    return page[page.index(f"<h2>{start}") : page.index(f"<h2>{end}")]
 
 
-def test_the_page_opens_with_the_verdict_and_names_the_failing_slice():
-    verdict, evidence, split = _case()
-    assert headline(verdict.checks, verdict.outcome).startswith("FAIL · material=brass −40.0 pts [")
-    page = render(verdict, evidence, split, CLASSES)
+def _body(page: str) -> ElementTree.Element:
+    body = page[page.index("<main>") : page.index("</main>") + len("</main>")]
+    body = re.sub(r"<(img|br|col)((?: [^>]*?)?)>", r"<\1\2/>", body).replace("&nbsp;", " ")
+    return ElementTree.fromstring(body)  # noqa: S314 - our own page
+
+
+def test_the_sections_come_in_the_order_of_a_decision(page):
+    titles = [re.sub(r"<span>.*?</span>", "", title).strip() for title in re.findall(r"<h2>(.*?)</h2>", page)]
+    assert titles == [
+        "What blocks",
+        "Other checks",
+        "Slices",
+        "Discovered weak slices",
+        "Slices and variants",
+        "Robustness",
+        "Calibration",
+        "Kinds of errors",
+        "Newly broken",
+        "Newly fixed",
+        "Masks that got worse",
+        "Must-pass cases",
+        "How it was decided",
+    ]
+
+
+def test_the_page_opens_with_the_sentence(page):
+    verdict = rich_verdict()
     title = re.search(r"<h1>(.*?)</h1>", page)
     assert title is not None
     assert "must not ship" in title[1]
-    assert "material=brass" in title[1]
+    assert title[1] == verdict.reason.replace("<", "&lt;").replace(">", "&gt;")
 
 
-def test_the_page_is_well_formed_small_and_needs_nothing_from_outside():
-    page = _page(size_px=64)
-    assert len(page) < 1_500_000
-    assert "<script" not in page
-    assert not re.findall(r"""(?:src|href|url\()\s*=?\s*["']?(?!data:image/jpeg)[a-z]+:""", page)
-    body = page[page.index("<main>") : page.index("</main>") + len("</main>")]
-    ElementTree.fromstring(re.sub(r"<(img|br)([^>]*?)>", r"<\1\2/>", body))  # noqa: S314 - our own page
+def test_the_page_is_well_formed_small_and_needs_nothing_from_outside(page):
+    for text in (page, render(rich_page(waived_verdict())), render(Page(rich_verdict()))):
+        assert len(text) < 1_500_000
+        assert "<script" not in text
+        assert not re.findall(r"""(?:src|href|url\()\s*=?\s*["']?(?!data:image/jpeg)[a-z]+:""", text)
+        _body(text)
 
 
-def test_names_from_data_are_escaped():
-    page = _page()
-    assert "&lt;script&gt;" in page
-    assert "<i>crack</i>" not in page
-    assert "xxx&amp;" in page
+def test_names_from_data_are_escaped(page):
+    waived = render(rich_page(waived_verdict()))
+    for text, name in ((page, "&lt;b&gt;Uneven&lt;/b&gt;"), (page, "a/&lt;img&gt;.jpg"), (waived, "Ada &lt;Lovelace&gt;")):
+        assert name in text
+    assert "<b>Uneven" not in page + waived
+    assert "<Lovelace>" not in waived
 
 
-def test_broken_images_of_the_worst_slice_come_first_and_at_most_24_are_shown():
-    page = _page()
-    part = page[page.index("Newly broken") : page.index("Newly fixed")]
-    assert part.count("<figure>") == 24
-    assert part.count("<span>material=brass</span>") == 24
-    assert page[page.index("Newly fixed") :].count("<figure>") == 10
+def test_what_blocks_lists_each_blocking_check_once_and_what_to_label(page):
+    blocks = _section(page, "What blocks", "Other checks")
+    for name in ("must-pass cases", "material=brass", "overall", "against the last audited model"):
+        assert blocks.count(f'<td class="name">{name}') == 1
+    assert blocks.index("material=brass") < blocks.index("material=steel")
+    listed = re.search(r"<pre[^>]*>(.*?)</pre>", blocks, re.S)
+    assert listed is not None
+    assert listed[1] == "material=steel\t320\n"
 
 
-def test_a_first_model_shows_its_mistakes_and_no_comparison():
-    verdict, evidence, split = _case(champion=False, broken=12)
-    assert headline(verdict.checks, verdict.outcome).startswith("PASS · accuracy 0.970 [0.9")
-    page = render(verdict, evidence, split, CLASSES)
-    assert "Newly broken" not in page
-    assert page[page.index("<h2>Mistakes") :].count("<figure>") == 12
+def test_nothing_blocks_a_model_that_passes():
+    page = render(Page(rich_verdict(checks=[paired("overall", "overall", margin=0.03)], cases=(), errors=())))
+    assert "What blocks" not in page
+    assert "<h2>Checks</h2>" in page
 
 
-def test_bars_stay_inside_their_drawing():
-    page = _page()
-    positions = [float(value) for value in re.findall(r'(?:x1|x2|cx)="([^"]+)"', page)]
+def test_an_override_stands_at_the_top_and_the_waived_check_is_never_called_passed():
+    page = render(rich_page(waived_verdict()))
+    assert "Pass by override" in page[: page.index("<h1>")]
+    box = page[page.index('<div class="override">') : page.index('<dl class="figures">')]
+    for text in ("Ada &lt;Lovelace&gt;", "2026-01-31", "brass is no longer sold", "1 check would block and does not pass: material=brass"):
+        assert text in box
+    row = re.search(r'<tr class="(\w+)">\s*<td class="name">material=brass<small>.*?</tr>', page, re.S)
+    assert row is not None
+    assert row[1] == "waived"
+    assert "Pass" not in row[0]
+    assert "Waived" in row[0]
+
+
+def test_waived_checks_without_an_override_say_that_nobody_signed():
+    page = render(Page(waived_verdict().model_copy(update={"overrides": ()})))
+    assert "does not say by whom" in page
+
+
+def test_each_unit_has_its_own_figures(page):
+    checks = _section(page, "Other checks", "Slices")
+    for text in ("12.40 MB", "0.37 ms", "0.0021 USD", "4.8 %", "+2.7 pts"):
+        assert text in checks
+
+
+def test_ap_is_shown_as_a_score_and_its_difference_in_points():
+    check = paired("overall", "overall", metric="AP", reference=0.563, value=0.512, outcome="fail", margin=0.03, interval=(-0.09, -0.02))
+    page = render(Page(rich_verdict(task="detection", metric="AP", checks=[check], cases=(), errors=())))
+    for text in ("<dt>AP, new model</dt><dd>0.512", "<dt>AP, current model</dt><dd>0.563", "−5.1 pts"):
+        assert text in page
+    assert "Accuracy" not in page
+
+
+def test_slices_are_grouped_by_what_they_are(page):
+    slices = _section(page, "Slices <span>worst first", "Discovered")
+    assert re.findall(r"<h3>(.*?) <span>", slices) == ["Critical", "Declared", "Crosses", "Image properties"]
+    crosses = slices[slices.index("<h3>Crosses") : slices.index("<h3>Image properties")]
+    assert crosses.count("light=") == 3
+    assert "image.brightness=low" in slices[slices.index("<h3>Image properties") :]
+
+
+def test_more_than_15_slices_are_folded_and_a_thousand_are_cut():
+    page = render(rich_page())
+    assert "<summary>7 more slices</summary>" in page
+    many = [paired(f"class={i}", "slice", slice=f"class={i}", value=0.9 - i / 10_000) for i in range(1000)]
+    big = render(Page(rich_verdict(checks=[paired("overall", "overall"), *many])))
+    assert len(big) < 1_500_000
+    assert "880 further slices with smaller losses" in big
+    assert big.index("class=999") < big.index("class=998")
+
+
+def test_discovered_slices_never_look_as_if_they_blocked(page):
+    found = _section(page, "Discovered", "Slices and variants")
+    assert "Found on one half of the golden images, measured on the other; never blocks" in found
+    assert "bright and blurred" in found
+
+
+def test_a_variant_that_could_not_be_judged_says_why_in_its_column(page):
+    table = _section(page, "Slices and variants", "Robustness")
+    assert "no GPU on this machine" in table
+    assert "material=brass −12.0" in table
+    assert table.index("overall") < table.index("material=brass") < table.index("class=&lt;b&gt;")
+
+
+def test_a_wide_variant_table_shows_the_slices_that_lose_most():
+    slices = ("overall", *(f"site={i:03d}" for i in range(200)))
+    first = VariantColumn("champion", "judged", (0.9,) * 201, (None,) * 201, "", None, None)
+    other = VariantColumn("int8", "judged", (0.9,) * 201, (0.0, *(-i / 1000 for i in range(200))), "pass", 1.0, 2.0)
+    page = render(Page(rich_verdict(), variants=VariantTable(slices, (10,) * 201, (first, other))))
+    table = _section(page, "Slices and variants", "Robustness")
+    assert table.count("site=") == 24 + 1
+    assert "176 further slices" in table
+    assert table.index("site=199") < table.index("site=198")
+
+
+def test_robustness_draws_both_models_for_each_corruption(page):
+    drawn = _section(page, "Robustness", "Calibration")
+    assert drawn.count('<b class="old"') == 5
+    assert "dark (brightness at 50 %)" in drawn
+    assert "robustness:" not in drawn
+
+
+def test_reliability_curves_stay_inside_their_plot_and_end_at_100_percent(page):
+    drawn = _section(page, "Calibration", "Kinds of errors")
+    assert drawn.count("<polyline") == 2
+    assert ">100 %<" in drawn
+    positions = [float(value) for pair in re.findall(r'points="([^"]+)"', drawn) for value in re.split(r"[ ,]", pair)]
+    assert all(0 <= position <= 280 for position in positions)
+    assert "Calibration" not in render(Page(rich_verdict(), variants=variants())).replace("calibration", "")
+
+
+def test_one_curve_alone_is_the_new_model():
+    page = render(Page(rich_verdict(), reliability=curves()[1:]))
+    assert 'class="c1"' in page
+    assert 'class="c0"' not in page
+
+
+def test_errors_that_grew_most_come_first_and_long_lists_are_folded(page):
+    errors = _section(page, "Kinds of errors", "Newly broken")
+    assert errors.index("Crack taken for Free") < errors.index("Fray taken for") < errors.index("no valid answer for Fray")
+    assert "<summary>3 more kinds</summary>" in errors
+    assert ">+49<" in errors
+    assert ">−17<" in errors
+
+
+def test_a_first_model_has_no_comparison_anywhere():
+    check = Check(
+        name="overall",
+        kind="overall",
+        required=True,
+        outcome="pass",
+        num_images=400,
+        value=0.97,
+        estimate=0.97,
+        interval=(0.95, 0.98),
+        margin=0.6,
+    )
+    changes = {"champion": "none", "champion_generation": 0, "cases": (), "alpha": 0.05}
+    page = render(Page(rich_verdict(checks=[check], errors=(Confusion(name="Crack taken for Free", candidate=12),), **changes)))
+    assert "current model</dt>" not in page
+    assert "Range, 95 % each side" in page
+    assert "most frequent first" in page
+    assert '<b class="old"' not in page
+
+
+def test_bars_stay_inside_their_drawing_and_only_shares_have_one(page):
+    bars = re.findall(r'<svg class="bar.*?</svg>', page, re.S)
+    positions = [float(value) for drawing in bars for value in re.findall(r'(?:x1|x2|cx)="([^"]+)"', drawing)]
     assert positions
-    assert all(0 <= position <= 260 for position in positions)
+    assert all(0 <= position <= 220 for position in positions)
+    alone = render(Page(rich_verdict(checks=[budget("model size", "size", 240, "MB", 200, outcome="fail")], cases=(), errors=())))
+    assert '<svg class="bar' not in alone
 
 
-def test_the_summary_is_a_short_markdown_table_with_the_failure_on_top():
-    verdict, _, _ = _case()
-    text = summary(verdict)
-    rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert "**fail**" in rows[1]
-    assert all(row.count("|") == rows[0].count("|") for row in rows)
-    assert len(rows) < 20
+def test_pictures_beyond_the_budget_are_left_out_but_counted():
+    picture = Picture(f"data:image/jpeg;base64,{'A' * 300_000}", "Crack", (("new", "Free"),), "material=brass", "a.jpg")
+    page = render(Page(rich_verdict(), (Gallery("Newly broken", "worst first", 40, (picture,) * 6),)))
+    assert page.count("<figure>") == 2
+    assert "the first 2 of 40" in page
+    assert len(page) < 1_500_000
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.038, "+3.8"), (-0.004, "−0.4"), (0.0001, "0.0"), (-0.142, "−14.2")])
-def test_points_carry_their_sign(share, text):
-    assert points(share) == text
+def test_the_end_says_what_this_look_may_spend_and_under_which_policy(page):
+    end = page[page.index("<h2>How it was decided") :]
+    assert "attempt 3 in the alpha ledger" in end
+    assert "probability 0.34 %" in end
+    assert "<td>critical_slices</td><td>material=brass</td>" in end
+    assert "<td>anchor_margin</td><td>not set</td>" in end

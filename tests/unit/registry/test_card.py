@@ -40,7 +40,7 @@ def test_the_card_says_what_the_model_is_and_what_it_showed(champion: Champion, 
     assert card.startswith("# Model card: generation 1\n")
     assert bundle.digest in card
     assert "one of 2 classes: a, b" in card
-    assert "| accuracy | yes | pass | 720 | 0.910 | 0.930 | -0.010 … +0.050 | 0.03 | tango |" in card
+    assert "| accuracy | yes | pass | accuracy | 720 | 0.910 | 0.930 | -0.010 … +0.050 | 0.03 | tango |" in card
     assert "720 golden images (`dddddddddddd`, look 2)" in card
 
 
@@ -57,3 +57,52 @@ def test_a_card_never_describes_another_model(champion: Champion, make_bundle: C
 def test_a_verdict_that_cannot_be_read_is_an_error(champion: Champion, bundle: ModelBundle) -> None:
     with pytest.raises(DataError, match="verdict cannot be read"):
         render_card(champion, bundle, verdict={"outcome": "pass"})
+
+
+def test_the_card_says_what_bounds_the_errors_over_many_promotions(champion: Champion, bundle: ModelBundle) -> None:
+    anchor = {
+        "name": "against the last audited model",
+        "kind": "anchor",
+        "required": True,
+        "outcome": "pass",
+        "detail": "generation 3: fine",
+    }
+    cases = [{"location": "a.png", "wanted": "a", "given": "a"}, {"location": "b.png", "wanted": "b", "given": ""}]
+    verdict = VERDICT | {"attempt": 4, "alpha": 0.0018998, "task": "detection", "metric": "AP", "checks": [anchor], "cases": cases}
+    card = render_card(champion, bundle, verdict=verdict)
+    assert "Task: detection; the metric that decides is AP." in card
+    assert "Attempt 4 in the alpha ledger of these images; the comparison could spend alpha = 0.0019," in card
+    assert "Last audited model: pass; generation 3: fine." in card
+    assert "Must-pass cases: 1 of 2 right." in card
+
+
+def test_a_first_model_claims_no_alpha_and_no_anchor(champion: Champion, bundle: ModelBundle) -> None:
+    card = render_card(champion, bundle, verdict=VERDICT | {"champion": "none", "attempt": 1, "alpha": 0.03})
+    assert "alpha" not in card
+    assert "Last audited model: not compared with." in card
+    assert "Must-pass cases: none." in card
+
+
+def test_values_carry_their_unit_and_errors_say_that_lower_is_better(champion: Champion, bundle: ModelBundle) -> None:
+    size = {"name": "model size", "required": True, "outcome": "pass", "metric": "size", "unit": "MB", "value": 4.2, "margin": 200.0}
+    ece = {
+        "name": "calibration",
+        "required": False,
+        "outcome": "info",
+        "metric": "ECE",
+        "lower_is_better": True,
+        "reference": 0.02,
+        "value": 0.03,
+    }
+    card = render_card(champion, bundle, verdict=VERDICT | {"checks": [size, ece]})
+    assert "| model size | yes | pass | size | 0 | – | 4.200 MB | – | 200 MB | – |" in card
+    assert "| calibration | no | info | ECE, lower is better | 0 | 0.020 | 0.030 | – | – | – |" in card
+
+
+def test_overrides_are_listed_with_who_why_and_until_and_what_they_waive_is_a_known_limit(champion: Champion, bundle: ModelBundle) -> None:
+    override = {"checks": ["overall"], "who": "A. <b>", "why": "the old site | is closed", "until": 1_800_000_000.0}
+    waived = {"name": "overall", "required": True, "outcome": "waived", "num_images": 720}
+    card = render_card(champion, bundle, verdict=VERDICT | {"overrides": [override], "checks": [waived]})
+    assert "* overall: A. &lt;b>, until 2027-01-15 08:00 UTC: the old site \\| is closed" in card
+    assert "* overall: waived, 720 images" in card.split("## Known limits")[1]
+    assert "## Overrides" not in render_card(champion, bundle, verdict=VERDICT)

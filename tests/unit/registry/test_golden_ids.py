@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import DataError, UsageError
-from sightline.registry.golden import freeze, frozen_ids, record_look
+from sightline.registry.golden import freeze, frozen_ids
 
 
 @pytest.fixture
@@ -63,10 +63,3 @@ def test_ids_frozen_at_the_same_time_are_all_kept(root: str) -> None:
     for thread in threads:
         thread.join()
     assert frozen_ids(root, "surface") == {f"id-{index}" for index in range(12)} | {"shared"}
-
-
-def test_a_look_with_the_same_key_counts_once_and_each_golden_set_has_its_own_count(root: str) -> None:
-    assert record_look(root, "golden-1", "model-a") == 1
-    assert record_look(root, "golden-1", "model-a") == 1
-    assert record_look(root, "golden-1", "model-b") == 2
-    assert record_look(root, "golden-2", "model-b") == 1

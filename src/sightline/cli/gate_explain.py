@@ -1,0 +1,27 @@
+"""`sightline gate explain`: why a model may or may not ship."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from sightline.cli.display import emit
+
+
+def explain_command(verdict: Path, *, as_json: bool = False) -> int:
+    """Prints the explanation of a verdict; 0 whatever the verdict says, since the question was answered.
+
+    Args:
+        verdict: a committed verdict folder, or its verdict.json.
+        as_json: print every field as JSON.
+
+    Raises:
+        DataError: it is not a whole, unaltered verdict.
+    """
+    from sightline.gate.explain import describe, explain
+
+    explanation = explain(verdict)
+    if as_json:
+        emit(explanation.model_dump(mode="json"))
+    else:
+        sys.stdout.write(describe(explanation, shutil.get_terminal_size().columns))
+    return 0

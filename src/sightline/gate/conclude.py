@@ -1,0 +1,120 @@
+"""From checks to the signed verdict: what this look may spend, which checks a person has waived, and the sentence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sightline.config.gate import GateConfig
+from sightline.evaluate.verdict import Case, Check, Confusion, Flips, Override, Stage, Task, Verdict, overall_outcome
+from sightline.gate.waive import waive
+from sightline.gate.words import reason
+from sightline.registry.golden import NO_CHAMPION, Look, ledger_alpha, record_look
+from sightline.registry.overrides import overrides_for
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is compared with whom on what.
+
+    Attributes:
+        candidate: digest of what is judged; ``variant`` is what answers.
+        champion: digest of what it is compared with, or "none".
+        images: names of the golden images.
+    """
+
+    task: Task
+    metric: str
+    stage: Stage
+    candidate: str
+    variant: str
+    champion: str
+    generation: int
+    golden_digest: str
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one look may spend.
+
+    Attributes:
+        looks: looks at this golden set so far, this one included.
+        attempt: the number of this look in the alpha ledger.
+        alpha: probability of promoting a model that is worse by the margin, for this look.
+    """
+
+    looks: int = 1
+    attempt: int = 1
+    alpha: float = 0.05
+
+
+def spend(subject: Subject, policy: GateConfig, registry: str) -> Budget:
+    """Records the look and says what it may spend; the same question again costs nothing.
+
+    Without a registry nothing is remembered, and the look counts as the first.
+    """
+    if not registry:
+        return Budget(alpha=_alpha(policy, 1))
+    look = Look(subject.golden_digest, subject.images, subject.stage, subject.candidate, subject.champion)
+    looks = record_look(registry, look)
+    return Budget(looks.total, looks.attempt, _alpha(policy, looks.attempt) if subject.champion != NO_CHAMPION else policy.alpha)
+
+
+def _alpha(policy: GateConfig, attempt: int) -> float:
+    return policy.alpha if policy.alpha_spending == "fixed" else ledger_alpha(policy.alpha, attempt)
+
+
+def valid_overrides(subject: Subject, registry: str) -> tuple[Override, ...]:
+    """The overrides that a person has recorded for this candidate, champion and golden set, without those that ran out."""
+    if not registry:
+        return ()
+    found = overrides_for(registry, subject.candidate, subject.golden_digest, time.time())
+    return tuple(override for override in found if override.champion == subject.champion)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found besides the checks."""
+
+    flips: Flips
+    cases: tuple[Case, ...] = ()
+    errors: tuple[Confusion, ...] = ()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms it is decided."""
+
+    policy: GateConfig
+    budget: Budget
+    overrides: tuple[Override, ...] = ()
+
+
+def conclude(subject: Subject, checks: Iterable[Check], findings: Findings, terms: Terms) -> Verdict:
+    """The verdict, not yet signed."""
+    judged, used = waive(checks, terms.overrides)
+    outcome = overall_outcome(judged)
+    return Verdict(
+        task=subject.task,
+        metric=subject.metric,
+        stage=subject.stage,
+        outcome=outcome,
+        candidate=subject.candidate,
+        variant=subject.variant,
+        champion=subject.champion,
+        champion_generation=subject.generation,
+        golden_digest=subject.golden_digest,
+        num_images=len(subject.images),
+        looks=terms.budget.looks,
+        attempt=terms.budget.attempt,
+        alpha=terms.budget.alpha,
+        policy=terms.policy.model_dump(mode="json"),
+        checks=judged,
+        flips=findings.flips,
+        cases=findings.cases,
+        errors=findings.errors,
+        overrides=used,
+        reason=reason(judged, outcome, overrides=used, alpha=terms.budget.alpha),
+    )

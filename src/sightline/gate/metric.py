@@ -1,0 +1,327 @@
+"""Checks of a metric that is no share of right images (AP, mIoU, Dice, macro F1): paired cluster bootstrap and sign flips."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, isfinite, sqrt
+from statistics import NormalDist
+
+import numpy as np
+
+from sightline.config.gate import GateConfig
+from sightline.evaluate.paired import Floats, Ints, PairedMetric
+from sightline.evaluate.verdict import Check, CheckKind, CheckOutcome
+from sightline.gate.bootstrap import NOMINAL_SHARE, Bootstrap, paired_bootstrap, single_bootstrap
+from sightline.gate.evidence import BoolArray
+from sightline.gate.multiplicity import benjamini_hochberg, holm
+from sightline.gate.signflip import SliceFlips, sign_flip
+
+# Any number does; a fixed one makes a verdict repeatable.
+_SEED = 20_251
+_MAX_RESAMPLES = 100_000
+# With this many resamples beyond the limit at the tested level, the error of the p-value by chance is about a third of it.
+_TAIL_RESAMPLES = 10
+
+
+@dataclass(frozen=True)
+class _Question:
+    name: str
+    kind: CheckKind
+    slice: str
+    margin: float
+    alpha: float
+
+
+def metric_checks(
+    metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, policy: GateConfig, alpha: float
+) -> list[Check]:
+    """Overall and critical slices by non-inferiority of the metric, all other slices by regression detection on the images' own scores.
+
+    Args:
+        metric: reference and candidate on the golden images.
+        masks: images of each slice; a critical slice without a mask is inconclusive.
+        clusters_N: cluster of each image; None when each image is one.
+        policy: margins, levels, ``min_clusters``, ``num_resamples``.
+        alpha: what this look may spend on each required non-inferiority test.
+    """
+    everywhere = _Question("overall", "overall", "", policy.margin, alpha)
+    checks = [_non_inferiority(everywhere, metric, clusters_N, policy)]
+    for name in policy.critical_slices:
+        # Intersection-union: all of them must pass, so each is tested at the full level.
+        rows = np.flatnonzero(masks[name]) if name in masks else np.zeros(0, dtype=np.int64)
+        question = _Question(name, "critical-slice", name, policy.critical_margin, alpha)
+        checks.append(_non_inferiority(question, metric.subset(rows), None if clusters_N is None else clusters_N[rows], policy))
+    others = {name: mask for name, mask in masks.items() if name not in policy.critical_slices}
+    return checks + _regressions(metric, others, clusters_N, policy)
+
+
+def first_metric_checks(
+    metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, policy: GateConfig, alpha: float
+) -> list[Check]:
+    """For a first model: the metric must be shown to reach ``min_accuracy``, and no slice may be shown to be below ``min_slice_accuracy``.
+
+    The reference's column of ``metric`` is NaN; see ``metric_checks`` for the arguments.
+    """
+    checks = [_smallest(metric, clusters_N, policy, alpha)]
+    parts = {name: np.flatnonzero(mask) for name, mask in masks.items()}
+    parts |= {name: np.zeros(0, dtype=np.int64) for name in policy.critical_slices if name not in parts}
+    critical = set(policy.critical_slices)
+    judged = [name for name, rows in parts.items() if len(rows) and (len(rows) >= policy.min_slice_images or name in critical)]
+    boots = {name: _slice_bootstrap(metric, parts[name], (clusters_N, policy, len(judged))) for name in judged}
+    failed = holm([boot.p_below for boot in boots.values()], policy.slice_alpha * NOMINAL_SHARE).rejected
+    checks += [_slice_smallest(metric.name, name, (boots[name], bool(bad)), policy) for name, bad in zip(judged, failed, strict=True)]
+    unjudged = {name: rows for name, rows in parts.items() if name not in boots}
+    return checks + [_unjudged(metric, name, rows, (clusters_N, policy)) for name, rows in unjudged.items()]
+
+
+def _non_inferiority(question: _Question, metric: PairedMetric, clusters_N: Ints | None, policy: GateConfig) -> Check:
+    level = question.alpha * NOMINAL_SHARE
+    boot = paired_bootstrap(metric, clusters_N, margin=question.margin, alpha=level, num_resamples=num_resamples(policy, level), seed=_SEED)
+    outcome: CheckOutcome = "inconclusive"
+    if isfinite(boot.estimate) and boot.num_clusters >= policy.min_clusters:
+        if boot.interval[1] < 0:
+            outcome = "fail"
+        if boot.p_value <= level:
+            outcome = "pass"
+    needed = _labels_needed(question, boot, policy.min_clusters) if outcome == "inconclusive" else None
+    return Check(
+        name=question.name,
+        kind=question.kind,
+        slice=question.slice,
+        required=True,
+        outcome=outcome,
+        p_value=boot.p_value,
+        margin=question.margin,
+        test="paired cluster bootstrap, non-inferiority",
+        labels_needed=needed,
+        detail=_detail(outcome, question, metric.name, (boot, policy.min_clusters, needed)),
+        **_numbers(metric.name, boot),
+    )
+
+
+def num_resamples(policy: GateConfig, level: float) -> int:
+    """The policy's resamples, or as many as p-values near ``level`` need: a late look at a golden set has a small level."""
+    return min(max(policy.num_resamples, ceil(_TAIL_RESAMPLES / level)), _MAX_RESAMPLES)
+
+
+def _labels_needed(question: _Question, boot: Bootstrap, wanted: int) -> int | None:
+    """Further labelled images for 80 % power at the observed spread; None when the estimate itself is near the margin."""
+    images_per_cluster = boot.num_images / boot.num_clusters if boot.num_clusters else 1.0
+    few = ceil(max(wanted - boot.num_clusters, 0) * images_per_cluster)
+    if not isfinite(boot.estimate) or boot.estimate <= -question.margin / 2:
+        return few or None
+    total = _images_for(boot, question.margin, question.alpha)
+    if total <= boot.num_images:
+        # Equal models would have been shown by now: the observed loss eats into the margin.
+        total = _images_for(boot, question.margin + min(boot.estimate, 0.0), question.alpha)
+    return max(total - boot.num_images, few, 1)
+
+
+def _images_for(boot: Bootstrap, distance: float, alpha: float) -> int:
+    """Images at which the spread, and the cluster that was not seen (about three at that level), take no more than ``distance``."""
+    normal = NormalDist()
+    factor = normal.inv_cdf(1 - alpha * NOMINAL_SHARE) + normal.inv_cdf(0.8)
+    spread = factor * boot.standard_error * sqrt(boot.num_images)
+    unseen = 3.0 * max(boot.reference, boot.value) * boot.num_images / boot.num_clusters
+    # distance = spread / sqrt(images) + unseen / images
+    return ceil(((spread + sqrt(spread**2 + 4 * distance * unseen)) / (2 * distance)) ** 2)
+
+
+def _detail(outcome: CheckOutcome, question: _Question, metric: str, found: tuple[Bootstrap, int, int | None]) -> str:
+    boot, wanted, needed = found
+    if not boot.num_images:
+        return f"no golden image; label about {needed}"
+    if not isfinite(boot.estimate):
+        return f"{metric} is not defined on these {boot.num_images} images"
+    if outcome == "pass":
+        return f"a loss of {question.margin * 100:g} points of {metric} is ruled out"
+    if outcome == "fail":
+        return f"worse: {metric} is lower by {-boot.interval[1] * 100:.2g} points at least, {-boot.estimate * 100:.2g} observed"
+    if boot.num_clusters < wanted:
+        return f"{boot.num_clusters} independent groups of images, {metric} needs {wanted}; label about {needed} more images"
+    return f"not enough images to decide; label about {needed} more" if needed else "not shown; the loss is near the margin, train further"
+
+
+def _numbers(name: str, boot: Bootstrap) -> dict[str, object]:
+    """What a check says about both models; what is not defined stays empty."""
+    counts: dict[str, object] = {"metric": name, "num_images": boot.num_images, "num_clusters": boot.num_clusters}
+    values = {"reference": boot.reference, "value": boot.value, "estimate": boot.estimate}
+    counts |= {key: value for key, value in values.items() if isfinite(value)}
+    return counts | ({"interval": boot.interval} if isfinite(boot.estimate) else {})
+
+
+def _regressions(metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, policy: GateConfig) -> list[Check]:
+    tested = {name: mask for name, mask in masks.items() if np.count_nonzero(mask) >= policy.min_slice_images}
+    # Warnings look at raw p-values, which must be able to reach the smallest step of the false discovery rate.
+    smallest = min(policy.warn_fdr / max(len(tested), 1), policy.slice_alpha)
+    num_flips = num_resamples(policy, smallest)
+    found = sign_flip(_differences(metric), tested, clusters_N, num_flips=num_flips, seed=_SEED)
+    warned = benjamini_hochberg([flips.p_value for flips in found.values()], policy.warn_fdr).rejected
+    checks = []
+    for (name, flips), warn in zip(found.items(), warned, strict=True):
+        outcome: CheckOutcome = "fail" if flips.adjusted_p <= policy.slice_alpha else "warn" if warn else "pass"
+        judged = {
+            "p_value": flips.p_value,
+            "test": "sign flips of image scores, regression",
+            "detail": _found(outcome, flips, len(found), policy),
+        }
+        numbers = _slice_numbers(metric, np.flatnonzero(masks[name]), clusters_N)
+        checks.append(Check(name=name, kind="slice", slice=name, required=True, outcome=outcome, **judged, **numbers))
+    return checks + [_small(metric, name, np.flatnonzero(mask), (clusters_N, policy)) for name, mask in masks.items() if name not in tested]
+
+
+def _found(outcome: CheckOutcome, flips: SliceFlips, num_slices: int, policy: GateConfig) -> str:
+    adjusted = f"step-down max-T over {num_slices} slices, adjusted p = {flips.adjusted_p:.2g}"
+    if outcome == "fail":
+        return f"a regression is shown ({adjusted})"
+    return (
+        f"a regression is likely (false discovery rate {policy.warn_fdr:.0%})" if outcome == "warn" else f"no regression shown ({adjusted})"
+    )
+
+
+def _small(metric: PairedMetric, name: str, rows: Ints, context: tuple[Ints | None, GateConfig]) -> Check:
+    clusters_N, policy = context
+    detail = f"fewer than {policy.min_slice_images} images, shown only"
+    numbers = _slice_numbers(metric, rows, clusters_N)
+    return Check(name=name, kind="slice", slice=name, required=False, outcome="info", detail=detail, **numbers)
+
+
+def _slice_numbers(metric: PairedMetric, rows: Ints, clusters_N: Ints | None) -> dict[str, object]:
+    """The metric of both models on a slice, without an interval."""
+    num_clusters = len(rows) if clusters_N is None else len(np.unique(clusters_N[rows]))
+    numbers: dict[str, object] = {"metric": metric.name, "num_images": len(rows), "num_clusters": num_clusters}
+    if len(rows):
+        reference, value = map(float, metric.subset(rows).at(np.ones((1, len(rows)), dtype=np.float32))[0])
+        estimate = value - reference if isfinite(reference) else value
+        values = {"reference": reference, "value": value, "estimate": estimate}
+        numbers |= {key: number for key, number in values.items() if isfinite(number)}
+    return numbers
+
+
+def _differences(metric: PairedMetric) -> Floats:
+    """Candidate minus reference per image. An image that says nothing has no error: 1, so that swapping the models only swaps the sign."""
+    reference_N, candidate_N = np.nan_to_num(metric.image_scores(), nan=1.0)
+    difference_N: Floats = candidate_N - reference_N
+    return difference_N
+
+
+def _smallest(metric: PairedMetric, clusters_N: Ints | None, policy: GateConfig, alpha: float) -> Check:
+    level = alpha * NOMINAL_SHARE
+    boot = single_bootstrap(
+        metric, clusters_N, limit=policy.min_accuracy, alpha=level, num_resamples=num_resamples(policy, level), seed=_SEED
+    )
+    few = max(policy.min_clusters - boot.num_clusters, 0)
+    outcome: CheckOutcome = "inconclusive"
+    if isfinite(boot.value) and not few:
+        outcome = "pass" if boot.p_value <= level else "fail" if boot.interval[1] < policy.min_accuracy else "inconclusive"
+    needed = _labels_for_smallest(boot, policy, level) if outcome == "inconclusive" else None
+    return Check(
+        name="overall",
+        kind="overall",
+        required=True,
+        outcome=outcome,
+        p_value=boot.p_value,
+        margin=policy.min_accuracy,
+        test="cluster bootstrap, smallest value",
+        labels_needed=needed,
+        detail=_smallest_detail(outcome, metric.name, (boot, policy.min_clusters, needed)),
+        **_numbers(metric.name, boot),
+    )
+
+
+def _labels_for_smallest(boot: Bootstrap, policy: GateConfig, level: float) -> int | None:
+    images_per_cluster = boot.num_images / boot.num_clusters if boot.num_clusters else 1.0
+    few = ceil(max(policy.min_clusters - boot.num_clusters, 0) * images_per_cluster)
+    if not isfinite(boot.value) or boot.value <= policy.min_accuracy:
+        return few or None
+    normal = NormalDist()
+    factor = normal.inv_cdf(1 - level) + normal.inv_cdf(0.8)
+    total = boot.num_images * (factor * boot.standard_error / (boot.value - policy.min_accuracy)) ** 2
+    return max(ceil(total) - boot.num_images, few, 1)
+
+
+def _smallest_detail(outcome: CheckOutcome, metric: str, found: tuple[Bootstrap, int, int | None]) -> str:
+    boot, wanted, needed = found
+    if not boot.num_images:
+        return f"no golden image; label about {needed}"
+    if not isfinite(boot.value):
+        return f"{metric} is not defined on these {boot.num_images} images"
+    if outcome in {"pass", "fail"}:
+        return f"shown to {'reach' if outcome == 'pass' else 'be below'} the smallest {metric}"
+    if boot.num_clusters < wanted:
+        return f"{boot.num_clusters} independent groups of images, {metric} needs {wanted}; label about {needed} more images"
+    return f"not enough images to decide; label about {needed} more" if needed else f"not shown to reach the smallest {metric}"
+
+
+def _slice_bootstrap(metric: PairedMetric, rows: Ints, context: tuple[Ints | None, GateConfig, int]) -> Bootstrap:
+    clusters_N, policy, num_slices = context
+    level = policy.slice_alpha * NOMINAL_SHARE
+    return single_bootstrap(
+        metric.subset(rows),
+        None if clusters_N is None else clusters_N[rows],
+        limit=policy.min_slice_accuracy,
+        alpha=level,
+        # Holm's first step asks for a p-value that this many resamples can reach.
+        num_resamples=min(max(policy.num_resamples, ceil(2 * num_slices / level)), _MAX_RESAMPLES),
+        seed=_SEED,
+    )
+
+
+def _slice_smallest(metric: str, name: str, found: tuple[Bootstrap, bool], policy: GateConfig) -> Check:
+    boot, failed = found
+    is_critical = name in policy.critical_slices
+    outcome: CheckOutcome = "fail" if failed else "pass"
+    if not isfinite(boot.value):
+        outcome = "inconclusive" if is_critical else "info"
+    detail = {
+        "fail": f"shown to be below the smallest slice {metric}",
+        "pass": f"not shown to be below the smallest slice {metric}",
+    }.get(outcome, f"{metric} is not defined on these {boot.num_images} images")
+    return Check(
+        name=name,
+        kind="critical-slice" if is_critical else "slice",
+        slice=name,
+        required=outcome != "info",
+        outcome=outcome,
+        p_value=boot.p_below,
+        margin=policy.min_slice_accuracy,
+        test="cluster bootstrap, smallest slice value",
+        detail=detail,
+        **_numbers(metric, boot),
+    )
+
+
+def _unjudged(metric: PairedMetric, name: str, rows: Ints, context: tuple[Ints | None, GateConfig]) -> Check:
+    if name not in context[1].critical_slices:
+        return _small(metric, name, rows, context)
+    needed = context[1].min_slice_images
+    values = {"metric": metric.name, "labels_needed": needed, "detail": f"no golden image; label about {needed}"}
+    return Check(name=name, kind="critical-slice", slice=name, required=True, outcome="inconclusive", **values)
+
+
+def discovered_metric_checks(metric: PairedMetric, weak: Mapping[str, BoolArray], *, is_first: bool) -> list[Check]:
+    """Weak slices that nobody declared, with the numbers of the half on which they were not found; for information."""
+    checks = []
+    for name, mask in weak.items():
+        part = metric.subset(np.flatnonzero(mask))
+        old, new = part.at(np.ones((1, len(part)), dtype=np.float32))[0].tolist()
+        if isfinite(new):
+            numbers = (
+                {"value": new, "estimate": new}
+                if is_first or not isfinite(old)
+                else {"reference": old, "value": new, "estimate": new - old}
+            )
+            detail = "found on one half of the golden images, measured on the other; never blocks"
+            checks.append(
+                Check(
+                    name=name,
+                    kind="discovered-slice",
+                    slice=name,
+                    required=False,
+                    outcome="info",
+                    metric=metric.name,
+                    num_images=len(part),
+                    detail=detail,
+                    **numbers,
+                )
+            )
+    return checks
