@@ -100,6 +100,16 @@ def test_a_loss_of_the_margin_is_promoted_no_more_often_than_claimed_with_200_cl
 
 
 def test_negative_control_the_plain_percentile_bootstrap_of_50_images_is_caught():
+    """30 % of 1 200 worlds. In the spread world it is 5.8 % of 4 000, too close to 5 % to refute it."""
     promoted = promotions(plain_p, "concentrated", 50, ALPHA)
     with pytest.raises(RateExceededError):
         require_rate(promoted, WORLDS, ALPHA)
+
+
+@pytest.mark.skipif(not FULL, reason="rates of 6 and 11 % need 1 200 worlds to tell apart")
+def test_a_loss_that_sits_in_a_few_whole_images_is_promoted_in_at_most_8_percent_and_the_plain_bootstrap_breaks_that_too():
+    """Not the 5 % of the claim: 6.4 % with 200 images and 6.3 % with 400 (1 200 worlds each); plain, 11.2 % with 200."""
+    level = NOMINAL_SHARE * ALPHA
+    require_rate(promotions(gate_p, "concentrated", 200, level), WORLDS, 0.08)
+    with pytest.raises(RateExceededError):
+        require_rate(promotions(plain_p, "concentrated", 200, level), WORLDS, 0.08)
