@@ -6,7 +6,7 @@ import components
 from pipelines._placement import place
 from sightline.config.run import RunConfig
 
-_DEFAULT = RunConfig().model_dump(mode="json")
+_DEFAULT = RunConfig().model_dump(mode="json", exclude_none=True)
 
 
 @dsl.pipeline(

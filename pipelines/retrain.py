@@ -6,7 +6,8 @@ import components
 from pipelines._placement import place
 from sightline.config.run import RunConfig
 
-_DEFAULT = RunConfig().model_dump(mode="json")
+# Kubeflow has no null in a dict parameter; a key that is left out has its default, which is null for these.
+_DEFAULT = RunConfig().model_dump(mode="json", exclude_none=True)
 
 
 @dsl.pipeline(name="retrain", description="Retrains a vision model and ships it only if it is not worse.")

@@ -43,7 +43,7 @@ def retrain(store, monkeypatch) -> Run:
         if library is not None:
             monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(library), *filter(None, [os.environ.get("PYTHONPATH")])]))
         sections = ("ingest", "tune", "train", "gate", "compile", "deploy")
-        arguments = {section: getattr(config, section).model_dump(mode="json") for section in sections}
+        arguments = {section: getattr(config, section).model_dump(mode="json", exclude_none=True) for section in sections}
         place = store.model_copy(update={"registry": str(Path(store.runs).parent / registry)})
         records = run_pipeline("retrain", arguments, store=place, run_id=run_id, display=Display(io.StringIO()))
         if not records:

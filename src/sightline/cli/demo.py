@@ -110,7 +110,7 @@ class _Demo:
             config = config.model_copy(update={"train": found, "tune": config.tune.model_copy(update={"enabled": False})})
         self.display.heading(title)
         sections = ("ingest", "tune", "train", "gate", "compile", "deploy")
-        self._run("retrain", run_id, {section: getattr(config, section).model_dump(mode="json") for section in sections})
+        self._run("retrain", run_id, {section: getattr(config, section).model_dump(mode="json", exclude_none=True) for section in sections})
 
     def serve_and_monitor(self) -> None:
         """Serves the champion images under an ageing lamp, then looks for drift."""

@@ -32,7 +32,7 @@ def _pipeline(name: str, config: RunConfig, *, title: str, as_json: bool, **argu
     display = Display(sys.stderr if as_json else sys.stdout)
     display.heading(f"{title} {run_id}")
     sections = ("ingest", "tune", "train", "gate", "compile", "deploy") if name == "retrain" else ("monitor",)
-    values = {section: getattr(config, section).model_dump(mode="json") for section in sections}
+    values = {section: getattr(config, section).model_dump(mode="json", exclude_none=True) for section in sections}
     if "ingest" in values:
         values["ingest"]["source"] = str(Path(config.ingest.source).resolve())
     records = run_pipeline(name, {**values, **arguments}, store=store, run_id=run_id, display=display)

@@ -45,8 +45,9 @@ def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store
     case = Case(ModelBundle.open(candidate), version, stage, Reference.of(ledger.champion()), Reference.of(anchor(ledger)))
     case.check_policy(config)
     subject = subject_of(case, config)
+    shown = policy_for(stage, config)
     # The look is recorded before anybody sees a number, cached or not: which attempt it is belongs to the question.
-    terms = Terms(config, spend(subject, config, store.registry), valid_overrides(subject, store.registry))
+    terms = Terms(shown, spend(subject, config, store.registry), valid_overrides(subject, store.registry))
 
     def work(folder: Path, progress: Progress) -> StepResult:
         from sightline.gate.judge import judge
@@ -68,9 +69,15 @@ def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store
             "overrides": sha256_value([override.model_dump(mode="json") for override in terms.overrides]),
             **policy_inputs(version, config),
         },
-        config={**config.model_dump(mode="json"), "stage": stage},
+        config={**shown.model_dump(mode="json"), "stage": stage},
     )
     return run_step(step, store=store, run_id=run_id, output=Path(output), work=work)
+
+
+def policy_for(stage: Stage, policy: GateConfig) -> GateConfig:
+    """The policy of one gate of a run: figures that are shown only, and not required, are measured once, on what ships."""
+    shown_later = stage == "trained" and policy.robustness_margin is None
+    return policy.model_copy(update={"robustness": ()}) if shown_later else policy
 
 
 def subject_of(case: Case, policy: GateConfig) -> Subject:
