@@ -42,6 +42,8 @@ class GateConfig(Section):
     """Look for weak slices that nobody declared: found on one half of the golden images, reported on the other, never blocking."""
     cluster: Literal["group", "image"] = "group"
     """What counts as one observation: a group of related images (clip, part, patient) or each image by itself."""
+    score_threshold: float = Field(0.5, ge=0, le=1)
+    """Detection: the score from which a box is shown to users; slices, kinds of errors and pictures are judged at it. AP needs none."""
     min_clusters: int = Field(200, ge=2)
     """ap, ap50, miou, dice and macro-f1 are inconclusive below this many clusters."""
     num_resamples: int = Field(2000, ge=200, le=100_000)

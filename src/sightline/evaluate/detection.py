@@ -43,9 +43,18 @@ class DetectionMetric:
     num_thresholds: int
     score_thresholds_2C: Floats
 
+    @property
+    def score_name(self) -> str:
+        """What ``image_scores`` is, for people."""
+        return "image F1"
+
     def __len__(self) -> int:
         """N, the number of images."""
         return len(self.reference)
+
+    def of_class(self, index: int) -> "DetectionMetric":
+        """The same metric for one class alone, on all images."""
+        return replace(self, reference=self.reference.of_class(index), candidate=self.candidate.of_class(index))
 
     def subset(self, rows_M: Ints) -> "DetectionMetric":
         """The same metric on some of the images, in the order of ``rows_M``."""

@@ -34,6 +34,11 @@ class MacroF1:
         """For people."""
         return "macro F1"
 
+    @property
+    def score_name(self) -> str:
+        """What ``image_scores`` is, for people."""
+        return "accuracy"
+
     def __len__(self) -> int:
         return len(self.labels_N)
 

@@ -95,6 +95,21 @@ class Matched:
             self.object_class_M[object_places],
         )
 
+    def of_class(self, index: int) -> Self:
+        """The boxes and objects of one class alone, on all images."""
+        boxes, objects = self.class_D == index, self.object_class_M == index
+        return type(self)(
+            self.num_images,
+            self.num_classes,
+            self.image_D[boxes],
+            self.class_D[boxes],
+            self.score_D[boxes],
+            self.tp_DT[boxes],
+            self.ignored_DT[boxes],
+            self.object_image_M[objects],
+            self.object_class_M[objects],
+        )
+
     def recall_at_end(self) -> float:
         """AR: the share of objects found by any box, averaged over classes with objects and IoU thresholds; NaN without objects."""
         objects = np.bincount(self.object_class_M, minlength=self.num_classes)

@@ -20,6 +20,11 @@ class PairedMetric(Protocol):
         """For people: "AP", "AP50", "mIoU", "Dice", "macro F1"."""
         ...
 
+    @property
+    def score_name(self) -> str:
+        """What ``image_scores`` is, for people: "image F1", "image IoU", "accuracy"."""
+        ...
+
     def __len__(self) -> int:
         """N, the number of images."""
         ...

@@ -51,6 +51,11 @@ class OverlapMetric:
         """For people."""
         return _NAMES[self.kind]
 
+    @property
+    def score_name(self) -> str:
+        """What ``image_scores`` is, for people."""
+        return {"miou": "image IoU", "dice": "image Dice"}[self.kind]
+
     def __len__(self) -> int:
         return len(self.candidate)
 

@@ -55,7 +55,7 @@ def effective(old_N: BoolArray, new_N: BoolArray, clusters_N: Ints | None, *, al
     if num_clusters == len(old_N):
         return independent(plain)
     effect = design_effect(new_N.astype(np.float64) - old_N.astype(np.float64), index_N)
-    effect = max(1.0, effect) * _student_inflation(num_clusters - 1, alpha)
+    effect = max(1.0, effect) * student_inflation(num_clusters - 1, alpha)
     return Effective(plain, _shrunk(plain, effect, against=True), _shrunk(plain, effect, against=False), effect, num_clusters)
 
 
@@ -70,7 +70,7 @@ def independent_share(right_N: BoolArray, clusters_N: Ints | None, *, alpha: flo
     index_N, num_clusters = index_clusters(clusters_N, num_images)
     if num_clusters == num_images:
         return num_right, num_images
-    effect = max(1.0, design_effect(right_N.astype(np.float64), index_N)) * _student_inflation(num_clusters - 1, alpha)
+    effect = max(1.0, design_effect(right_N.astype(np.float64), index_N)) * student_inflation(num_clusters - 1, alpha)
     return _down(num_right / effect), _up(num_images / effect)
 
 
@@ -95,7 +95,8 @@ def design_effect(differences_N: npt.NDArray[np.float64], clusters_N: Ints) -> f
     return (num_moved * max(observed, 1.0) + PSEUDO_CLUSTERS * largest) / (num_moved + PSEUDO_CLUSTERS)
 
 
-def _student_inflation(degrees: int, alpha: float) -> float:
+def student_inflation(degrees: int, alpha: float) -> float:
+    """The squared ratio of Student's to the normal quantile; infinite without degrees of freedom."""
     from scipy.special import ndtri, stdtrit
 
     return float((stdtrit(degrees, 1 - alpha) / ndtri(1 - alpha)) ** 2) if degrees else float("inf")

@@ -11,8 +11,9 @@ import numpy as np
 from sightline.errors import DataError, UsageError
 from sightline.evaluate.corruptions import chosen_rows, corrupt, describe
 from sightline.evaluate.discover import discover, feature_table
+from sightline.evaluate.golden_slices import golden_masks, golden_rows, golden_values, group_indices, known_slices
 from sightline.evaluate.predict import Answers, Scorer
-from sightline.evaluate.slices import cross_masks, end_masks, image_values, near_matches, slice_masks
+from sightline.evaluate.slices import near_matches
 from sightline.evaluate.verdict import Case as MustPass
 from sightline.gate.budgets import check_budgets
 from sightline.gate.decide import require_known_slices
@@ -107,12 +108,12 @@ class Case:
 
     @functools.cached_property
     def _golden_rows(self) -> pd.DataFrame:
-        return self.version.samples.set_index("sample_id").loc[list(self.golden.sample_ids)]
+        return golden_rows(self.version)
 
     @property
     def clusters_N(self) -> npt.NDArray[np.int64]:  # noqa: N802 - the shape is part of the name
         """The index of the group of related images that each golden image belongs to."""
-        return np.unique(self._golden_rows["group_id"].astype(str), return_inverse=True)[1].astype(np.int64)
+        return group_indices(self._golden_rows)
 
     def check_policy(self, policy: GateConfig) -> None:
         """Stops before anything is scored when the policy or the data cannot give a verdict."""
@@ -212,22 +213,11 @@ class Case:
         return None if same else self._reference_answers("anchor", self.anchor, progress)
 
     def _masks(self, policy: GateConfig) -> dict[str, BoolArray]:
-        nothing = np.zeros(len(self.golden), dtype=np.bool_)
-        masks = dict.fromkeys(policy.critical_slices, nothing) | slice_masks(self.golden, self.classes)
-        if policy.slice_crosses:
-            masks |= cross_masks(self.golden.attributes, policy.min_slice_images, self._class_of_each)
-        return masks | end_masks(self._image_values(policy))
+        return golden_masks(self.golden, self._golden_rows, self.classes, policy)
 
     @property
     def _class_of_each(self) -> list[str]:
         return [self.classes[label] for label in self.golden.labels_N]
-
-    def _image_values(self, policy: GateConfig) -> dict[str, npt.NDArray[np.float64]]:
-        return image_values(self.golden.pixels_NHWC, self._num_pixels, policy.property_slices)
-
-    @property
-    def _num_pixels(self) -> npt.NDArray[np.float64]:
-        return (self._golden_rows["width"] * self._golden_rows["height"]).to_numpy(dtype=np.float64)
 
     def _measure(self, policy: GateConfig, progress: Progress) -> Measured:
         progress("measuring size, latency and cost")
@@ -260,14 +250,11 @@ class Case:
         right = (candidate.predicted_N == self.golden.labels_N).astype(np.float64)
         before = 1.0 if champion is None else (champion.predicted_N == self.golden.labels_N).astype(np.float64)
         attributes = self.golden.attributes.assign(**{"class": self._class_of_each})
-        features = feature_table(attributes, self._image_values(policy))
+        features = feature_table(attributes, golden_values(self.golden, self._golden_rows, policy.property_slices))
         return discover(before - right, features, self.clusters_N, self.golden.sample_ids, min_images=policy.min_slice_images)
 
     def _all_slices(self) -> set[str]:
-        names = {f"class={name}" for name in self.classes}
-        for attribute in self.version.info.attributes:
-            names |= {f"{attribute}={value}" for value in self.version.samples[f"slice_{attribute}"].dropna().astype(str).unique()}
-        return names
+        return known_slices(self.version.samples, self.version.info.attributes, self.classes)
 
     def _sentinel_rows(self, policy: GateConfig) -> pd.DataFrame:
         samples, source = self.version.samples, self.version.info.source

@@ -46,7 +46,7 @@ def read_boxes(files: Files, policy: GateConfig) -> Boxes:
     new = read_detections(files.new, truth)
     current = read_detections(files.current, truth) if files.current else None
     pictures = PictureFiles.find(files.images, truth.files) if files.images else None
-    matched = match(truth, current or new, new)
+    matched = match(truth, current or new, new, score_thresholds_2C=np.full((2, len(truth.classes)), policy.score_threshold))
     old_N, new_N = matched.ap.image_scores()
     thresholds = matched.ap.score_thresholds_2C
     errors = find_errors(truth, new, thresholds[1])
@@ -104,8 +104,13 @@ class Boxes:
         """AP by paired cluster bootstrap, other slices by sign flips; plain numbers for information."""
         metric = self._metric(policy)
         clusters = self.truth.clusters_N if policy.cluster == "group" else None
-        judge = metric_checks if self.current else first_metric_checks
-        checks = [*case_checks(self._cases(policy)), *self._answers(), *judge(metric, self.masks, clusters, policy, alpha)]
+        own = {f"class={name}": metric.of_class(index) for index, name in enumerate(self.truth.classes)}
+        judged = (
+            metric_checks(metric, self.masks, clusters, policy, alpha, own)
+            if self.current
+            else first_metric_checks(metric, self.masks, clusters, policy, alpha)
+        )
+        checks = [*case_checks(self._cases(policy)), *self._answers(), *judged]
         return [*checks, *self._numbers(), *discovered_metric_checks(metric, self.weak, is_first=self.current is None)]
 
     def _metric(self, policy: GateConfig) -> DetectionMetric:

@@ -10,7 +10,7 @@ import numpy as np
 from sightline.config.gate import GateConfig
 from sightline.evaluate.paired import Floats, Ints, PairedMetric
 from sightline.evaluate.verdict import Check, CheckKind, CheckOutcome
-from sightline.gate.bootstrap import NOMINAL_SHARE, Bootstrap, paired_bootstrap, single_bootstrap
+from sightline.gate.bootstrap import NOMINAL_SHARE, Bootstrap, index_clusters, paired_bootstrap, single_bootstrap
 from sightline.gate.evidence import BoolArray
 from sightline.gate.multiplicity import benjamini_hochberg, holm
 from sightline.gate.signflip import SliceFlips, sign_flip
@@ -32,7 +32,12 @@ class _Question:
 
 
 def metric_checks(
-    metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, policy: GateConfig, alpha: float
+    metric: PairedMetric,
+    masks: Mapping[str, BoolArray],
+    clusters_N: Ints | None,
+    policy: GateConfig,
+    alpha: float,
+    own: Mapping[str, PairedMetric] | None = None,
 ) -> list[Check]:
     """Overall and critical slices by non-inferiority of the metric, all other slices by regression detection on the images' own scores.
 
@@ -42,16 +47,20 @@ def metric_checks(
         clusters_N: cluster of each image; None when each image is one.
         policy: margins, levels, ``min_clusters``, ``num_resamples``.
         alpha: what this look may spend on each required non-inferiority test.
+        own: slices that have a metric of their own on the same images, such as the AP of one class.
     """
+    own = own or {}
     everywhere = _Question("overall", "overall", "", policy.margin, alpha)
     checks = [_non_inferiority(everywhere, metric, clusters_N, policy)]
     for name in policy.critical_slices:
         # Intersection-union: all of them must pass, so each is tested at the full level.
         rows = np.flatnonzero(masks[name]) if name in masks else np.zeros(0, dtype=np.int64)
         question = _Question(name, "critical-slice", name, policy.critical_margin, alpha)
-        checks.append(_non_inferiority(question, metric.subset(rows), None if clusters_N is None else clusters_N[rows], policy))
+        checks.append(
+            _non_inferiority(question, own.get(name, metric).subset(rows), None if clusters_N is None else clusters_N[rows], policy)
+        )
     others = {name: mask for name, mask in masks.items() if name not in policy.critical_slices}
-    return checks + _regressions(metric, others, clusters_N, policy)
+    return checks + _regressions(metric, others, clusters_N, policy, own)
 
 
 def first_metric_checks(
@@ -149,24 +158,67 @@ def _numbers(name: str, boot: Bootstrap) -> dict[str, object]:
     return counts | ({"interval": boot.interval} if isfinite(boot.estimate) else {})
 
 
-def _regressions(metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, policy: GateConfig) -> list[Check]:
+def _regressions(
+    metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, policy: GateConfig, own: Mapping[str, PairedMetric]
+) -> list[Check]:
     tested = {name: mask for name, mask in masks.items() if np.count_nonzero(mask) >= policy.min_slice_images}
     # Warnings look at raw p-values, which must be able to reach the smallest step of the false discovery rate.
     smallest = min(policy.warn_fdr / max(len(tested), 1), policy.slice_alpha)
     num_flips = num_resamples(policy, smallest)
-    found = sign_flip(_differences(metric), tested, clusters_N, num_flips=num_flips, seed=_SEED)
+    scores = {name: part.image_scores() for name, part in own.items() if name in tested}
+    common = metric.image_scores()
+    found = sign_flip(
+        _differences(common),
+        tested,
+        clusters_N,
+        num_flips=num_flips,
+        seed=_SEED,
+        own_N={name: _differences(part) for name, part in scores.items()},
+    )
     warned = benjamini_hochberg([flips.p_value for flips in found.values()], policy.warn_fdr).rejected
     checks = []
     for (name, flips), warn in zip(found.items(), warned, strict=True):
         outcome: CheckOutcome = "fail" if flips.adjusted_p <= policy.slice_alpha else "warn" if warn else "pass"
+        part, rows = own.get(name, metric), np.flatnonzero(masks[name])
         judged = {
             "p_value": flips.p_value,
-            "test": "sign flips of image scores, regression",
-            "detail": _found(outcome, flips, len(found), policy),
+            "test": f"sign flips of {metric.score_name}, regression",
+            "detail": f"{_found(outcome, flips, len(found), policy)}; {_of_set(part, rows)}",
         }
-        numbers = _slice_numbers(metric, np.flatnonzero(masks[name]), clusters_N)
+        numbers = _score_numbers(part.score_name, scores.get(name, common)[:, rows], _clusters_of(clusters_N, rows), policy.slice_alpha)
         checks.append(Check(name=name, kind="slice", slice=name, required=True, outcome=outcome, **judged, **numbers))
-    return checks + [_small(metric, name, np.flatnonzero(mask), (clusters_N, policy)) for name, mask in masks.items() if name not in tested]
+    return checks + [
+        _small(own.get(name, metric), name, np.flatnonzero(mask), (clusters_N, policy))
+        for name, mask in masks.items()
+        if name not in tested
+    ]
+
+
+def _clusters_of(clusters_N: Ints | None, rows: Ints) -> Ints | None:
+    return None if clusters_N is None else clusters_N[rows]
+
+
+def _of_set(metric: PairedMetric, rows: Ints) -> str:
+    """The metric itself on a slice, in words: it is shown, and the scores of the images are what was tested."""
+    reference, value = metric.subset(rows).at(np.ones((1, len(rows)), dtype=np.float32))[0].tolist()
+    return f"{metric.name} {reference:.3f} → {value:.3f}" if isfinite(reference) and isfinite(value) else f"{metric.name} is not defined"
+
+
+def _score_numbers(name: str, scores_2M: Floats, clusters_M: Ints | None, alpha: float) -> dict[str, object]:
+    """Mean image scores of both models and their difference with Student's interval over clusters, for one slice at a time."""
+    reference, value = np.nan_to_num(scores_2M, nan=1.0).mean(axis=1).tolist()
+    index_M, num_clusters = index_clusters(clusters_M, scores_2M.shape[1])
+    estimate, num_images = value - reference, scores_2M.shape[1]
+    numbers: dict[str, object] = {"metric": name, "num_images": num_images, "reference": reference, "value": value, "estimate": estimate}
+    numbers["num_clusters"] = num_clusters
+    if num_clusters < 2:
+        return numbers
+    from scipy.special import stdtrit
+
+    residuals_K = np.bincount(index_M, weights=_differences(scores_2M) - estimate)
+    error = sqrt(num_clusters / (num_clusters - 1) * float((residuals_K**2).sum())) / num_images
+    reach = float(stdtrit(num_clusters - 1, 1 - alpha)) * error
+    return numbers | {"interval": (max(estimate - reach, -1.0), min(estimate + reach, 1.0))}
 
 
 def _found(outcome: CheckOutcome, flips: SliceFlips, num_slices: int, policy: GateConfig) -> str:
@@ -197,9 +249,9 @@ def _slice_numbers(metric: PairedMetric, rows: Ints, clusters_N: Ints | None) ->
     return numbers
 
 
-def _differences(metric: PairedMetric) -> Floats:
+def _differences(scores_2N: Floats) -> Floats:
     """Candidate minus reference per image. An image that says nothing has no error: 1, so that swapping the models only swaps the sign."""
-    reference_N, candidate_N = np.nan_to_num(metric.image_scores(), nan=1.0)
+    reference_N, candidate_N = np.nan_to_num(scores_2N, nan=1.0)
     difference_N: Floats = candidate_N - reference_N
     return difference_N
 

@@ -58,7 +58,8 @@ def counts(evidence: Evidence, reference: Answers, mask: BoolArray | None = None
     """Right and wrong of reference and candidate, on some images; ``grouped`` reduces them to independent images, see ``effective``."""
     rows = slice(None) if mask is None else mask
     clusters = evidence.clusters_N[rows] if grouped and evidence.clusters_N is not None else None
-    return effective(evidence.correct(reference)[rows], evidence.correct(evidence.candidate)[rows], clusters)
+    old, new = evidence.correct(reference)[rows], evidence.correct(evidence.candidate)[rows]
+    return effective(old, new, clusters, alpha=evidence.alpha) if evidence.alpha else effective(old, new, clusters)
 
 
 def parity_checks(evidence: Evidence, eager: Answers, policy: GateConfig) -> list[Check]:

@@ -154,7 +154,7 @@ def smallest_margin(num_images: int, alpha: float, churn: float, power: float = 
         return _probability(_plain_region(num_images, margin, alpha), num_images, churn, 0.0) >= power
 
     last = floor(0.5 / _MARGIN_STEP)
-    found = _first_true(plain, 1, last)
+    found = first_true(plain, 1, last)
     while found <= last:
         margin = round(found * _MARGIN_STEP, 6)
         if pass_probability(num_images, margin, alpha, churn) >= power:
@@ -210,7 +210,7 @@ def broken_from(num_discordant: Ints, threshold: float) -> Ints:
 def smallest_visible_drop(num_images: int, threshold: float, churn: float, power: float = POWER) -> float | None:
     """The smallest loss, in steps of 0.1 points, that mid-p McNemar shows with probability ``power``; None when there is none up to 50."""
     last = floor(min(0.5, 1 - churn) / _MARGIN_STEP)
-    found = _first_true(lambda step: detection_probability(num_images, threshold, churn, step * _MARGIN_STEP) >= power, 1, last)
+    found = first_true(lambda step: detection_probability(num_images, threshold, churn, step * _MARGIN_STEP) >= power, 1, last)
     return round(found * _MARGIN_STEP, 6) if found <= last else None
 
 
@@ -225,7 +225,7 @@ def images_to_see(loss: float, threshold: float, churn: float, power: float = PO
     return high
 
 
-def _first_true(holds: Callable[[int], bool], first: int, last: int) -> int:
+def first_true(holds: Callable[[int], bool], first: int, last: int) -> int:
     """The first whole number in first..last for which a monotone statement holds; last + 1 when none."""
     low, high = first, last + 1
     while low < high:

@@ -32,7 +32,13 @@ class SliceFlips:
 
 
 def sign_flip(
-    differences_N: Floats, masks: Mapping[str, BoolArray], clusters_N: Ints | None, *, num_flips: int, seed: int
+    differences_N: Floats,
+    masks: Mapping[str, BoolArray],
+    clusters_N: Ints | None,
+    *,
+    num_flips: int,
+    seed: int,
+    own_N: Mapping[str, Floats] | None = None,
 ) -> dict[str, SliceFlips]:
     """One-sided p-values for "the candidate is worse on this slice", alone and adjusted for all slices (step-down max-T).
 
@@ -47,6 +53,7 @@ def sign_flip(
         clusters_N: cluster of each image, swapped as one; None when each image is one.
         num_flips: random swaps, at least 1.
         seed: of the swaps.
+        own_N: differences of slices that have their own, e.g. those of one class of objects.
 
     Returns:
         Per slice, in the order of ``masks``; a slice without any difference has p-values of 1.
@@ -56,7 +63,8 @@ def sign_flip(
     Association 100, 94-108; B. Phipson and G. K. Smyth (2010), Permutation p-values should never be zero, Statistical Applications in
     Genetics and Molecular Biology 9, article 39.
     """
-    sums_KS = _studentised(differences_N, list(masks.values()), clusters_N)
+    own_N = own_N or {}
+    sums_KS = _studentised([own_N.get(name, differences_N) * mask for name, mask in masks.items()], clusters_N, len(differences_N))
     observed_S = -sums_KS.sum(axis=0)
     tested_S = np.asarray(np.abs(sums_KS).sum(axis=0) > 0, dtype=np.bool_)
     raw_S, adjusted_S = np.ones(len(masks)), np.ones(len(masks))
@@ -66,16 +74,18 @@ def sign_flip(
     return {name: SliceFlips(float(statistic), float(raw), float(adjusted)) for name, statistic, raw, adjusted in columns}
 
 
-def _studentised(differences_N: Floats, masks: list[BoolArray], clusters_N: Ints | None) -> Floats:
+def _studentised(differences_SN: list[Floats], clusters_N: Ints | None, num_images: int) -> Floats:
     """Sums per cluster and slice over the root of their summed squares, which no flip changes; only clusters with a difference."""
-    clusters, _ = index_clusters(clusters_N, len(differences_N))
-    rows = np.flatnonzero(differences_N)
+    clusters, _ = index_clusters(clusters_N, num_images)
+    differs = np.zeros(num_images, dtype=np.bool_)
+    for differences in differences_SN:
+        differs |= differences != 0
+    rows = np.flatnonzero(differs)
     _, active = np.unique(clusters[rows], return_inverse=True)
     num_active = int(active.max()) + 1 if len(active) else 0
-    sums = np.zeros((num_active, len(masks)))
-    for column, mask in enumerate(masks):
-        kept = mask[rows]
-        sums[:, column] = np.bincount(active[kept], weights=differences_N[rows[kept]], minlength=num_active)
+    sums = np.zeros((num_active, len(differences_SN)))
+    for column, differences in enumerate(differences_SN):
+        sums[:, column] = np.bincount(active, weights=differences[rows], minlength=num_active)
     spread = np.sqrt((sums**2).sum(axis=0))
     result: Floats = np.divide(sums, spread, out=np.zeros_like(sums), where=spread > 0)
     return result

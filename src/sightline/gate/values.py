@@ -1,12 +1,13 @@
 """Numbers of a check as people read them; the check's unit decides how."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from sightline.evaluate.slices import CROSS
 from sightline.evaluate.verdict import Check
 
 # Scores that the field quotes as decimals; every other share is a percentage.
-SCORES = frozenset({"AP", "AP50", "mIoU", "Dice", "macro F1"})
+SCORES = frozenset({"AP", "AP50", "AR", "mIoU", "IoU", "Dice", "macro F1"})
 SLICE_KINDS = frozenset({"slice", "critical-slice", "discovered-slice"})
 
 
@@ -57,13 +58,33 @@ def loss(check: Check) -> float:
 
 
 def certain_loss(check: Check) -> float:
-    """The loss that the interval leaves no doubt about, which ranks slices of any size: a few unlucky images do not come first.
-
-    Of two slices with the same loss the larger one comes first, so a slice before the crosses that it explains.
-    """
+    """The loss that the interval leaves no doubt about, which ranks slices of any size: a few unlucky images do not come first."""
     if check.interval is None:
         return loss(check)
     return check.interval[0] if check.lower_is_better else -check.interval[1]
+
+
+def explained_by(checks: Iterable[Check]) -> dict[str, str]:
+    """The failing crosses of which a part fails as a whole, with that part, e.g. {"class=Free & exp=6": "class=Free"}.
+
+    They are told after all other slices: who repairs the part repairs them. A critical slice was asked for by name and is never among
+    them. Where both parts fail, the one with the larger certain loss explains it.
+    """
+    failing = [check for check in checks if check.kind in {"slice", "critical-slice"} and check.required and check.outcome == "fail"]
+    losses = {check.slice: certain_loss(check) for check in failing}
+    found = {}
+    for check in failing:
+        parts = [part for part in _parts(check.slice) if part in losses] if check.kind == "slice" else []
+        if parts:
+            found[check.slice] = max(parts, key=lambda part: losses[part])
+    return found
+
+
+def _parts(name: str) -> list[str]:
+    """Both parts of a cross, for every place where it can be cut: a value may contain the sign that joins them."""
+    pieces = name.split(CROSS)
+    cuts = [(CROSS.join(pieces[:cut]), CROSS.join(pieces[cut:])) for cut in range(1, len(pieces))]
+    return [part for cut in cuts if all("=" in side for side in cut) for part in cut]
 
 
 def value_text(check: Check, value: float | None) -> str:

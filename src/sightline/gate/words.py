@@ -1,6 +1,7 @@
 """The verdict in words: one line for a terminal, one sentence for a product owner, one Markdown page."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from sightline.errors import DataError
 from sightline.evaluate.verdict import Check, CheckOutcome, Override, Verdict, VerdictOutcome
@@ -11,6 +12,7 @@ from sightline.gate.values import (
     change_text,
     count_of,
     day,
+    explained_by,
     images_text,
     interval_text,
     is_difference,
@@ -21,8 +23,10 @@ from sightline.gate.values import (
     value_text,
 )
 
-# A broken input or must-pass case explains everything behind it; then the most specific place.
-_DECIDING = {"answers": 0, "sentinel": 1, "critical-slice": 2, "slice": 2, "overall": 3, "anchor": 4, "parity": 5}
+# A broken input or must-pass case explains everything behind it; then the most specific place, and parts of failing slices behind them.
+_DECIDING = {"answers": 0, "sentinel": 1, "critical-slice": 2, "slice": 2, "overall": 4, "anchor": 5, "parity": 6}
+_EXPLAINED, _LAST = 3, 7
+MAX_OPEN = 8
 # Their detail says it better than a difference of shares could.
 _TOLD_BY_DETAIL = frozenset({"answers", "sentinel", "slice-parity", "agreement", "size", "latency", "memory", "cost"})
 _REFERENCES = {"anchor": "the last audited model", "parity": "the trained model before compilation"}
@@ -46,15 +50,52 @@ def overall_check(checks: Sequence[Check]) -> Check:
 
 
 def worst_slice(checks: Sequence[Check]) -> Check | None:
-    """The judged slice with the largest certain loss, or without a champion the lowest value; None without any."""
+    """The judged slice with the largest certain loss, or without a champion the lowest value; None without any.
+
+    A cross that fails with a part of it is left to that part, see ``explained_by``.
+    """
+    explained = explained_by(checks)
     judged = [check for check in checks if check.kind in {"slice", "critical-slice"} and check.required and check.estimate is not None]
-    return max(judged, key=lambda check: (certain_loss(check), loss(check)), default=None)
+    told = [check for check in judged if check.slice not in explained]
+    return max(told, key=lambda check: (certain_loss(check), loss(check)), default=None)
 
 
 def blocking_checks(checks: Iterable[Check]) -> list[Check]:
     """The required checks that fail or stay open, failures first, in each the check that explains most first."""
     found = [check for check in checks if check.required and check.outcome in {"fail", "inconclusive"}]
-    return sorted(found, key=lambda check: (check.outcome != "fail", _DECIDING.get(check.kind, 6), -certain_loss(check), -loss(check)))
+    explained = explained_by(found)
+
+    def place(check: Check) -> tuple[bool, int, float, float]:
+        rank = _EXPLAINED if check.slice in explained else _DECIDING.get(check.kind, _LAST)
+        return check.outcome != "fail", rank, -certain_loss(check), -loss(check)
+
+    return sorted(found, key=place)
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """What blocks, as far as a person reads it at once (``open``), and the rest; ``more`` tells of the rest, empty without any."""
+
+    open: tuple[Check, ...]
+    folded: tuple[Check, ...]
+    more: str
+
+
+def blocking(checks: Iterable[Check]) -> Blocking:
+    """At most 8 of the checks that block, in their order: the deciding one, all that are no slices, and the worst slices.
+
+    Crosses that a failing slice explains are always among the rest.
+    """
+    found = blocking_checks(checks)
+    explained = explained_by(found)
+    ranked = [index for index, check in enumerate(found) if check.slice not in explained]
+    kept = set(sorted(ranked, key=lambda index: (index > 0, bool(found[index].slice)))[:MAX_OPEN])
+    folded = tuple(check for index, check in enumerate(found) if index not in kept)
+    parts = sum(check.slice in explained for check in folded)
+    which = "" if not parts else ", part of a failing slice" if len(folded) == 1 else ", all parts" if parts == len(folded) else f", {parts}"
+    if parts and len(folded) > 1:
+        which += " of failing slices" if parts == len(folded) else " of them parts of failing slices"
+    return Blocking(tuple(found[index] for index in sorted(kept)), folded, f"{len(folded)} more{which}" if folded else "")
 
 
 def deciding_check(checks: Sequence[Check], outcome: VerdictOutcome) -> Check | None:
@@ -152,8 +193,13 @@ def _others(deciding: Check, checks: Sequence[Check]) -> str:
     also = ""
     if deciding.slice and overall is not None and overall.outcome == "fail" and overall.required:
         also = f", and {_short(overall)} over all images"
-    rest = [c.name for c in blocking_checks(checks) if c.outcome == "fail" and c is not deciding and not (also and c is overall)]
-    return f"{also}; {listed(rest)} {'fails' if len(rest) == 1 else 'fail'} too" if rest else also
+    failing = [c for c in blocking_checks(checks) if c.outcome == "fail" and c is not deciding and not (also and c is overall)]
+    explained = explained_by(checks)
+    rest = [check.name for check in failing if check.slice not in explained]
+    parts = count_of(len(failing) - len(rest), "part") if len(rest) < len(failing) else ""
+    if not rest:
+        return f"{also}; {parts} of {deciding.name} {'fails' if parts == '1 part' else 'fail'} too" if parts else also
+    return f"{also}; {listed(rest)} {'fails' if len(rest) == 1 else 'fail'} too{f', and {parts} of these' if parts else ''}"
 
 
 def _short(check: Check) -> str:

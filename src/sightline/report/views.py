@@ -1,5 +1,6 @@
 """What the page reads from the steps' files: every field may be absent, an unknown one is ignored, a wrong one counts as absent."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
@@ -22,14 +23,18 @@ class View(BaseModel):
 
 
 class CheckView(View):
-    """One question of the gate and its answer."""
+    """One question of the gate and its answer; an empty ``unit`` was not recorded, which never turns a number into a percentage."""
 
     name: str = ""
     kind: str = ""
     slice: str = ""
     required: bool = False
     outcome: str = ""
+    metric: str = ""
+    unit: str = ""
+    lower_is_better: bool = False
     num_images: int | None = None
+    num_clusters: int | None = None
     reference: float | None = None
     value: float | None = None
     estimate: float | None = None
@@ -43,9 +48,30 @@ class CheckView(View):
     detail: str = ""
 
     @property
+    def is_paired(self) -> bool:
+        """Whether the estimate is value minus reference, in whatever unit."""
+        return self.reference is not None and self.estimate is not None
+
+    @property
     def is_difference(self) -> bool:
         """Whether the estimate is a difference of shares, which can be drawn around zero."""
-        return self.reference is not None and self.estimate is not None and self.kind not in {"size", "latency"}
+        return self.is_paired and self.unit == "share"
+
+    @property
+    def loss(self) -> float:
+        """How much worse, as far as is known: the larger, the worse; without a reference a low value is a large loss."""
+        known = self.estimate if self.estimate is not None else self.value
+        if known is None:
+            return -math.inf
+        return known if self.lower_is_better else -known
+
+    @property
+    def certain_loss(self) -> float:
+        """The loss that the interval leaves no doubt about, which ranks slices of any size; ``loss`` without an interval."""
+        end = self.low if self.lower_is_better else self.high
+        if end is None:
+            return self.loss
+        return end if self.lower_is_better else -end
 
     @property
     def low(self) -> float | None:
@@ -65,9 +91,41 @@ class FlipsView(View):
     num_fixed: int | None = None
 
 
+class OverrideView(View):
+    """A person's decision to ship in spite of the named checks; ``until`` in Unix seconds."""
+
+    checks: tuple[str, ...] = ()
+    who: str = ""
+    why: str = ""
+    until: float | None = None
+
+
+class CaseView(View):
+    """A must-pass case; ``given`` is empty for an invalid answer."""
+
+    location: str = ""
+    wanted: str = ""
+    given: str = ""
+
+
+class ConfusionView(View):
+    """One kind of error, and how often both models make it."""
+
+    name: str = ""
+    reference: int | None = None
+    candidate: int | None = None
+
+    @property
+    def rise(self) -> int:
+        """How much more often the candidate makes it; 0 where that is not known."""
+        return 0 if self.reference is None or self.candidate is None else self.candidate - self.reference
+
+
 class VerdictView(View):
     """``verdict.json``."""
 
+    task: str = ""
+    metric: str = ""
     stage: str = ""
     outcome: str = ""
     candidate: str = ""
@@ -77,8 +135,13 @@ class VerdictView(View):
     golden_digest: str = ""
     num_images: int | None = None
     looks: int | None = None
+    attempt: int | None = None
+    alpha: float | None = None
     checks: tuple[CheckView, ...] = ()
     flips: FlipsView = FlipsView()
+    cases: tuple[CaseView, ...] = ()
+    errors: tuple[ConfusionView, ...] = ()
+    overrides: tuple[OverrideView, ...] = ()
     reason: str = ""
 
     @property
@@ -88,15 +151,65 @@ class VerdictView(View):
 
     @property
     def slices(self) -> tuple[CheckView, ...]:
-        """Checks of single slices, the worst first: by difference where there is one, else by accuracy; unknown ones last."""
+        """Checks of declared slices, the worst first: by what came of them, then by certain loss; unknown ones last."""
         found = [check for check in self.checks if check.kind in {"slice", "critical-slice"}]
         return tuple(sorted(found, key=_badness))
 
+    @property
+    def discovered(self) -> tuple[CheckView, ...]:
+        """Slices that were found by looking at the errors: hints that no test backs, so they stand among no results."""
+        return tuple(check for check in self.checks if check.kind == "discovered-slice")
 
-def _badness(check: CheckView) -> tuple[int, float]:
-    rank = {"fail": 0, "inconclusive": 1, "warn": 2}.get(check.outcome, 3) if check.required or check.outcome in {"fail", "warn"} else 3
-    value = check.estimate if check.is_difference else check.value
-    return (rank, value if value is not None else 9.0)
+    @property
+    def others(self) -> tuple[CheckView, ...]:
+        """Checks that are no slices: failures, then open and waived ones, then the other required ones, then those for information."""
+        found = [check for check in self.checks if check.kind not in {"slice", "critical-slice", "discovered-slice"}]
+        return tuple(sorted(found, key=lambda check: min(_rank(check), 2 if check.required else 3)))
+
+    @property
+    def waived(self) -> tuple[CheckView, ...]:
+        """Checks that do not pass, and do not block because a person answers for it."""
+        return tuple(check for check in self.checks if check.outcome == "waived")
+
+    @property
+    def wrong_cases(self) -> tuple[CaseView, ...]:
+        """Must-pass cases without the wanted answer."""
+        return tuple(case for case in self.cases if case.given != case.wanted)
+
+    @property
+    def grown_errors(self) -> tuple[ConfusionView, ...]:
+        """Errors that the candidate makes more often than the champion, the largest rise first."""
+        return tuple(sorted((error for error in self.errors if error.rise > 0), key=lambda error: -error.rise))
+
+
+def _rank(check: CheckView) -> int:
+    found = {"fail": 0, "inconclusive": 1, "waived": 1, "warn": 2}.get(check.outcome, 3)
+    return 3 if check.outcome == "inconclusive" and not check.required else found
+
+
+def _badness(check: CheckView) -> tuple[int, float, float]:
+    return (_rank(check), -check.certain_loss, -check.loss)
+
+
+class ColumnView(View):
+    """One variant in ``variants.json``: accuracy per row, and its difference to the first column."""
+
+    name: str = ""
+    status: str = ""
+    values: tuple[float | None, ...] = ()
+    estimates: tuple[float | None, ...] = ()
+    outcome: str = ""
+    p95_ms: float | None = None
+    size_mb: float | None = None
+
+
+class VariantsView(View):
+    """``variants.json``: rows are slices, the first all golden images; columns are variants, the first is the reference."""
+
+    reference: str = ""
+    slices: tuple[str, ...] = ()
+    num_images: tuple[int, ...] = ()
+    columns: tuple[ColumnView, ...] = ()
 
 
 class VariantView(View):

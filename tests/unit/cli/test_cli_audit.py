@@ -19,7 +19,7 @@ CHECKS = (
     Check(name="overall", kind="overall", required=True, outcome="inconclusive", value=0.9),
     Check(name="material=brass", kind="slice", required=True, outcome="fail", value=0.5),
     Check(name="material=steel", kind="slice", required=True, outcome="pass", value=0.9),
-    Check(name="sentinels (0 of 1 right)", kind="sentinel", required=True, outcome="fail"),
+    Check(name="must-pass cases (0 of 1 right)", kind="sentinel", required=True, outcome="fail"),
 )
 
 
@@ -61,10 +61,10 @@ def test_an_override_is_recorded_for_the_model_and_the_images_of_the_verdict(tmp
     assert [one.checks for one in found] == [("overall", "material=brass")]
     assert found[0].verdict == read_verified(verdict).signature
     assert found[0].until - found[0].made_at == pytest.approx(7 * 86_400)
-    assert made["still_blocking"] == ["sentinels (0 of 1 right)"]
+    assert made["still_blocking"] == ["must-pass cases (0 of 1 right)"]
     text = command.describe_override(made)
     assert "  overridden   material=brass\n" in text
-    assert "  still blocks sentinels (0 of 1 right)\n" in text
+    assert "  still blocks must-pass cases (0 of 1 right)\n" in text
     assert "by Ada until " in text
 
 
@@ -73,7 +73,7 @@ def test_an_override_is_recorded_for_the_model_and_the_images_of_the_verdict(tmp
     [
         ("material=bras", r"there is no such check \(did you mean material=brass"),
         ("material=steel", r"it does not block \(pass\)"),
-        ("sentinels (0 of 1 right)", "never overridden"),
+        ("must-pass cases (0 of 1 right)", "never overridden"),
     ],
 )
 def test_a_name_that_cannot_be_overridden_is_refused_and_nothing_is_recorded(

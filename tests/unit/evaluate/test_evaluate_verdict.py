@@ -89,7 +89,7 @@ def test_an_outcome_that_does_not_follow_from_the_checks_is_refused_even_when_si
         read_verified(folder)
 
 
-@pytest.mark.parametrize("changes", [{"surprise": 1}, {"outcome": "maybe"}, {"schema_version": 2}, {"num_images": None}])
+@pytest.mark.parametrize("changes", [{"surprise": 1}, {"outcome": "maybe"}, {"schema_version": 3}, {"num_images": None}])
 def test_a_verdict_that_does_not_parse_is_refused(tmp_path, changes):
     folder = _forged(tmp_path / "v", _verdict(), **changes)
     with pytest.raises(DataError, match="damaged"):

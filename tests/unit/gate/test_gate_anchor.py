@@ -23,7 +23,7 @@ def answers(num_wrong: int) -> Answers:
 
 def evidence(candidate_wrong: int, anchor_wrong: int | None, **changes) -> Evidence:
     fields = {"stage": "trained", "labels_N": np.zeros(IMAGES, np.int64), "masks": {}, "candidate": answers(candidate_wrong)}
-    fields |= {"champion": answers(candidate_wrong), "eager": None, "same_model": False, "sentinels": (), "size_bytes": 1, "latency": None}
+    fields |= {"champion": answers(candidate_wrong), "eager": None, "same_model": False}
     anchor = None if anchor_wrong is None else answers(anchor_wrong)
     return Evidence(**fields | {"anchor": anchor, "anchor_generation": 3} | changes)
 

@@ -6,12 +6,15 @@ import pytest
 from sightline.config.gate import GateConfig
 from sightline.errors import UsageError
 from sightline.evaluate.predict import Answers
-from sightline.evaluate.verdict import Check, overall_outcome
+from sightline.evaluate.verdict import Case, Check, overall_outcome
 from sightline.gate.decide import decide, require_known_slices
-from sightline.gate.evidence import Evidence, Latency, Pair, Sentinel
+from sightline.gate.evidence import Evidence, Pair
+from sightline.gate.measured import Measured
+from sightline.gate.clusters import independent
 from sightline.gate.paired import Question, labels_needed, non_inferiority
 
 IMAGES = 600
+TIMED = Measured(1_000_000, p50_ms=1.0, p95_ms=2.0)
 
 
 def _answers(right, num_invalid=0) -> Answers:
@@ -21,8 +24,8 @@ def _answers(right, num_invalid=0) -> Answers:
 def _evidence(old, new, **changes) -> Evidence:
     masks = {"site=A": np.arange(len(new)) < 150, "site=B": np.arange(len(new)) >= 150, "site=tiny": np.arange(len(new)) < 10}
     fields = {"stage": "trained", "labels_N": np.zeros(len(new), np.int64), "masks": masks, "candidate": _answers(new)}
-    fields |= {"champion": None if old is None else _answers(old), "eager": None, "same_model": False, "sentinels": ()}
-    return Evidence(**fields | {"size_bytes": 1_000_000, "latency": None} | changes)
+    fields |= {"champion": None if old is None else _answers(old), "eager": None, "same_model": False}
+    return Evidence(**fields | {"measured": Measured(1_000_000)} | changes)
 
 
 def _right(*wrong: slice) -> np.ndarray:
@@ -112,36 +115,36 @@ def test_a_champion_that_gives_no_valid_answers_is_no_reference():
     assert overall_outcome(checks) == "inconclusive"
 
 
-def test_one_wrong_sentinel_fails():
-    sentinels = (Sentinel("a.jpg", "dent", "dent"), Sentinel("b.jpg", "dent", ""))
-    checks = decide(_evidence(_right(), _right(), sentinels=sentinels), GateConfig())
+def test_one_wrong_must_pass_case_fails():
+    cases = (Case(location="a.jpg", wanted="dent", given="dent"), Case(location="b.jpg", wanted="dent", given=""))
+    checks = decide(_evidence(_right(), _right(), cases=cases), GateConfig())
     assert overall_outcome(checks) == "fail"
-    assert "b.jpg: no valid answer instead of dent" in _check(checks, "sentinels (1 of 2 right)").detail
+    assert "b.jpg: no valid answer instead of dent" in _check(checks, "must-pass cases (1 of 2 right)").detail
 
 
 @pytest.mark.parametrize(
-    ("changes", "policy", "outcome"),
+    ("measured", "policy", "outcome"),
     [
-        ({"latency": Latency(2.0)}, {}, "pass"),
-        ({"latency": Latency(2.0)}, {"max_p95_ms": 1.0}, "fail"),
-        ({"latency": Latency(None, "the model has no benchmark.json")}, {}, "fail"),
-        ({"size_bytes": 0, "latency": Latency(2.0)}, {}, "fail"),
-        ({"size_bytes": 3_000_000, "latency": Latency(2.0)}, {"max_size_mb": 2.0}, "fail"),
+        (Measured(1_000_000, 1.0, 2.0), {}, "pass"),
+        (Measured(1_000_000, 1.0, 2.0), {"max_p95_ms": 1.0}, "fail"),
+        (Measured(1_000_000, problem={"latency": "the model has no benchmark.json"}), {}, "fail"),
+        (Measured(0, 1.0, 2.0), {}, "fail"),
+        (Measured(3_000_000, 1.0, 2.0), {"max_size_mb": 2.0}, "fail"),
     ],
 )
-def test_a_compiled_model_must_hold_its_limits(changes, policy, outcome):
+def test_a_compiled_model_must_hold_its_limits(measured, policy, outcome):
     right = _right(slice(0, 30))
-    evidence = _evidence(right, right, stage="compiled", eager=_answers(right), **changes)
+    evidence = _evidence(right, right, stage="compiled", eager=_answers(right), measured=measured)
     assert overall_outcome(decide(evidence, GateConfig(**policy))) == outcome
 
 
 def test_a_compiled_model_without_answers_of_its_weights_is_inconclusive():
-    evidence = _evidence(_right(), _right(), stage="compiled", latency=Latency(2.0))
+    evidence = _evidence(_right(), _right(), stage="compiled", measured=TIMED)
     assert overall_outcome(decide(evidence, GateConfig())) == "inconclusive"
 
 
 def test_a_compiled_model_that_lost_accuracy_fails_on_parity():
-    evidence = _evidence(_right(slice(0, 60)), _right(slice(0, 60)), stage="compiled", eager=_answers(_right()), latency=Latency(2.0))
+    evidence = _evidence(_right(slice(0, 60)), _right(slice(0, 60)), stage="compiled", eager=_answers(_right()), measured=TIMED)
     checks = decide(evidence, GateConfig())
     assert [check.kind for check in checks if check.outcome == "fail"] == ["parity"]
     assert _check(checks, "agreement with the trained model").value == 0.9
@@ -154,10 +157,10 @@ def test_an_unknown_critical_slice_is_refused_with_near_matches():
 
 def test_no_labels_are_asked_for_when_the_loss_itself_is_near_the_margin():
     question = Question("overall", "overall", "", 0.03, 0.05)
-    assert labels_needed(question, Pair(1000, 900, 880, 40, 20)) is None
-    assert labels_needed(question, Pair(500, 450, 444, 26, 20)) == 632 - 500
+    assert labels_needed(question, independent(Pair(1000, 900, 880, 40, 20))) is None
+    assert labels_needed(question, independent(Pair(500, 450, 444, 26, 20))) == 632 - 500
     # 662 images would have shown two equal models; the observed loss of 1.375 points leaves 1.625 of the margin.
-    assert labels_needed(question, Pair(800, 720, 709, 44, 33)) == 2254 - 800
+    assert labels_needed(question, independent(Pair(800, 720, 709, 44, 33))) == 2254 - 800
 
 
 def test_non_inferiority_reports_both_accuracies_and_the_interval():

@@ -11,7 +11,14 @@ from sightline.evaluate.predict import Answers
 from sightline.evaluate.slices import slice_masks
 from sightline.gate.drawings import plot, reliability_curves
 from sightline.gate.evidence import Evidence
-from sightline.gate.gallery import MAX_PICTURES, classification_galleries, detection_gallery, segmentation_gallery, worst_slices_first
+from sightline.gate.gallery import (
+    MAX_PICTURES,
+    GoldenPictures,
+    classification_galleries,
+    detection_gallery,
+    segmentation_gallery,
+    worst_slices_first,
+)
 from sightline.gate.pictures import CROP_PX, DetectionFlip, SegmentationFlip, crop_window, detection_uri, segmentation_uri, thumbnail_uri
 from tests.unit.gate.rich_verdict import paired
 
@@ -22,7 +29,7 @@ BOX = (100.0, 60.0, 180.0, 120.0)
 NO_BOXES = np.zeros((0, 4))
 
 
-def _case(*, champion=True, broken=40) -> tuple[Evidence, Split]:
+def _case(*, champion=True, broken=40) -> tuple[Evidence, GoldenPictures]:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2, IMAGES)
     attributes = pd.DataFrame({"material": np.where(np.arange(IMAGES) < 30, "brass", "steel")})
@@ -37,7 +44,7 @@ def _case(*, champion=True, broken=40) -> tuple[Evidence, Split]:
 
     masks = slice_masks(split, CLASSES)
     old = answers(old_right) if champion else None
-    return Evidence("trained", labels, masks, answers(new_right), old, None, same_model=False), split
+    return Evidence("trained", labels, masks, answers(new_right), old, None, same_model=False), GoldenPictures(lambda row: split.pixels_NHWC[row], split.locations)
 
 
 def _checks():

@@ -1,7 +1,5 @@
 """The whole step on real networks: eager weights, an ONNX file, a real ledger."""
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +12,11 @@ from sightline.data.version import DatasetVersion
 from sightline.errors import DataError, UsageError
 from sightline.evaluate.verdict import read_verified
 from sightline.gate import step
-from sightline.models.bundle import COMPILED, TRAINED, BundleInfo, ModelBundle, Preprocessing
+from sightline.models.bundle import ModelBundle
 from sightline.registry.ledger import Ledger
-from sightline.store.artifact import commit_artifact
 from sightline.store.steps import read_records
-from tests.datasets import CLASSES, tiny_dataset
-
-SIZE_PX = 24
+from tests.datasets import tiny_dataset
+from tests.unit.gate.real_models import SIZE_PX, commit_bundle, export, learn, without
 
 
 @pytest.fixture(scope="module")
@@ -35,45 +31,28 @@ def dataset(place) -> DatasetVersion:
 
 @pytest.fixture(scope="module")
 def network(dataset):
-    import torch
-
-    from sightline.models.network import build
-
-    torch.manual_seed(0)
-    net = build(_info(), Preprocessing(size_px=SIZE_PX))
-    split = dataset.split("train")
-    images, labels = torch.from_numpy(np.array(split.pixels_NHWC)), torch.from_numpy(split.labels_N)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
-    for _ in range(3):
-        for rows in torch.randperm(len(labels)).split(50):
-            optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(net(images[rows])[0], labels[rows]).backward()
-            optimiser.step()
-    return net.eval()
+    return learn(dataset)
 
 
 @pytest.fixture(scope="module")
 def trained(place, network) -> ModelBundle:
-    return _commit(place / "trained", network, onnx=None)
+    return commit_bundle(place / "trained", network)
 
 
 @pytest.fixture(scope="module")
 def broken(place, network) -> ModelBundle:
     """Never answers "blob"."""
-    return _commit(place / "broken", _without(network, CLASSES.index("blob")), onnx=None)
+    return commit_bundle(place / "broken", without(network, "blob"))
 
 
 @pytest.fixture(scope="module")
 def onnx_file(place, network) -> Path:
-    from sightline.compile.export import export_onnx
-
-    export_onnx(network, place / "model.onnx", size_px=SIZE_PX)
-    return place / "model.onnx"
+    return export(network, place / "model.onnx")
 
 
 @pytest.fixture(scope="module")
 def compiled(place, network, onnx_file) -> ModelBundle:
-    return _commit(place / "compiled", network, onnx=onnx_file)
+    return commit_bundle(place / "compiled", network, onnx=onnx_file)
 
 
 @pytest.fixture
@@ -81,42 +60,9 @@ def store(tmp_path) -> StoreConfig:
     return StoreConfig(cache=str(tmp_path / "cache"), registry=str(tmp_path / "registry"), runs=str(tmp_path / "runs"), tracking="")
 
 
-def _info(**changes) -> BundleInfo:
-    from sightline.models.backbones import embedding_dim
-
-    fields = {"classes": CLASSES, "backbone": "compact", "width": 8, "embedding_dim": embedding_dim("compact", 8), "dataset_digests": {}}
-    return BundleInfo(**fields | changes)
-
-
-def _without(network, index):
-    import copy
-
-    import torch
-
-    other = copy.deepcopy(network)
-    with torch.no_grad():
-        other.head.bias[index] = -1e4
-    return other
-
-
-def _commit(target: Path, network, *, onnx: Path | None, p95_ms: float = 2.0) -> ModelBundle:
-    from sightline.models.weights import save
-
-    def write(folder: Path):
-        save(folder, network)
-        (folder / "preprocessing.json").write_text(Preprocessing(size_px=SIZE_PX).model_dump_json())
-        variants = {} if onnx is None else {"onnxruntime-fp32": "model.onnx"}
-        (folder / "model.json").write_text(_info(chosen="onnxruntime-fp32" if onnx else "", variants=variants).model_dump_json())
-        if onnx is not None:
-            shutil.copy(onnx, folder / "model.onnx")
-            rows = [{"name": "onnxruntime-fp32", "status": "ok", "reason": "", "p50_ms": 1.0, "p95_ms": p95_ms, "throughput_ips": 900.0}]
-            (folder / "benchmark.json").write_text(json.dumps({"variants": rows, "chosen": "onnxruntime-fp32"}))
-        return {}
-
-    return ModelBundle(commit_artifact(target, COMPILED if onnx else TRAINED, write))
-
-
 def _gate(bundle, dataset, store, tmp_path, *, stage="trained", **policy):
+    # Scoring seven corruptions takes longer than everything else; one test asks for them.
+    policy = {"robustness": ()} | policy
     folder = tmp_path / "out" / stage
     output = step.run(
         candidate=str(bundle.artifact.folder),
@@ -177,7 +123,7 @@ def test_a_compiled_model_that_lost_its_weights_accuracy_fails_on_parity(dataset
     bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("head.bias"))
     bias.CopyFrom(onnx.numpy_helper.from_array(np.array([0, 0, -1e4], dtype=np.float32), bias.name))
     onnx.save(model, tmp_path / "lossy.onnx")
-    lossy = _commit(tmp_path / "lossy", network, onnx=tmp_path / "lossy.onnx")
+    lossy = commit_bundle(tmp_path / "lossy", network, onnx=tmp_path / "lossy.onnx")
     output, verdict = _gate(lossy, dataset, store, tmp_path, stage="compiled", min_accuracy=0.1, min_slice_accuracy=0.0)
     assert output.result.outcome == "fail"
     assert [check.kind for check in verdict.checks if check.outcome == "fail"] == ["parity"]
@@ -185,7 +131,7 @@ def test_a_compiled_model_that_lost_its_weights_accuracy_fails_on_parity(dataset
 
 
 def test_a_slow_model_fails_on_latency(dataset, store, tmp_path, network, onnx_file):
-    slow = _commit(tmp_path / "slow", network, onnx=onnx_file, p95_ms=250.0)
+    slow = commit_bundle(tmp_path / "slow", network, onnx=onnx_file, p95_ms=250.0)
     output, _ = _gate(slow, dataset, store, tmp_path, stage="compiled")
     assert (output.result.outcome, output.result.headline) == ("fail", "FAIL · latency p95: 250.00 ms at batch 1, at most 100 ms")
 
@@ -215,7 +161,7 @@ def test_sentinels_are_scored_wherever_they_are(trained, broken, dataset, store,
     assert next(check for check in verdict.checks if check.kind == "sentinel").outcome == "pass"
     output, _ = _gate(broken, dataset, store, tmp_path, sentinels=(blob,), min_accuracy=0.1, min_slice_accuracy=0.0)
     assert output.result.outcome == "fail"
-    assert output.result.headline.startswith(f"FAIL · sentinels (0 of 1 right): {blob}")
+    assert output.result.headline.startswith(f"FAIL · must-pass cases (0 of 1 right): {blob}")
 
 
 @pytest.mark.parametrize(

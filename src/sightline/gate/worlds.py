@@ -1,0 +1,177 @@
+"""Simulated golden sets of images in groups, and what the gate's tests say on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from sightline.gate import power, tango
+from sightline.gate.clusters import PSEUDO_CLUSTERS, student_inflation
+
+BoolArray = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_SEED = 21
+_ROUNDING = 1e-9
+# Between these the exact p-value may be on the other side of alpha than the normal one, as a share of the critical score.
+_DOUBT, _FEW_IMAGES = 0.15, 60
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Broken and fixed images per world, reduced to independent ones as ``clusters.effective`` does it.
+
+    Attributes:
+        images_W, broken_W, fixed_W: for the test of non-inferiority.
+        broken_seen_W, fixed_seen_W: for the test that shows a regression.
+        design_effect_W: by which they were divided.
+    """
+
+    images_W: Ints
+    broken_W: Ints
+    fixed_W: Ints
+    broken_seen_W: Ints
+    fixed_seen_W: Ints
+    design_effect_W: Floats
+
+
+@dataclass(frozen=True)
+class Worlds:
+    """Golden sets on which a candidate answers; one uniform number per image decides what changes.
+
+    Attributes:
+        draws_WN: shape (worlds, images), in [0, 1), the images of a group side by side.
+        sizes_K: images per group, in the order of the images.
+    """
+
+    draws_WN: npt.NDArray[np.float32]
+    sizes_K: Ints
+
+    def __len__(self) -> int:
+        return len(self.draws_WN)
+
+    @classmethod
+    def draw(cls, sizes_K: Ints, together: float, num_worlds: int) -> "Worlds":
+        """Worlds in which, in a share ``together`` of the groups, all images change together, and in the others each by itself."""
+        rng = np.random.default_rng(_SEED)
+        index_N = np.repeat(np.arange(len(sizes_K)), sizes_K)
+        draws = rng.random((num_worlds, len(index_N)), dtype=np.float32)
+        common = rng.random((num_worlds, len(sizes_K)), dtype=np.float32)
+        as_one = rng.random((num_worlds, len(sizes_K)), dtype=np.float32) < together
+        return cls(np.where(as_one[:, index_N], common[:, index_N], draws), sizes_K)
+
+    def part(self, mask_N: BoolArray) -> "Worlds":
+        """The images of a slice, in the same worlds."""
+        ends = np.cumsum(self.sizes_K)
+        sums = np.concatenate([[0], np.cumsum(mask_N)])
+        sizes = sums[ends] - sums[ends - self.sizes_K]
+        return Worlds(self.draws_WN[:, mask_N], sizes[sizes > 0].astype(np.int64))
+
+    def counts(self, churn: float, loss: float = 0.0) -> Counts:
+        """What the gate counts when equal models differ on a share ``churn`` of the images and ``loss`` comes on top."""
+        if not len(self.sizes_K):
+            nothing = np.zeros(len(self), dtype=np.int64)
+            return Counts(nothing, nothing, nothing, nothing, nothing, np.ones(len(self)))
+        starts = np.cumsum(self.sizes_K) - self.sizes_K
+        broken, fixed = self.draws_WN < churn / 2 + loss, self.draws_WN >= 1 - churn / 2
+        return effective_counts(
+            np.add.reduceat(broken, starts, axis=1, dtype=np.int64), np.add.reduceat(fixed, starts, axis=1, dtype=np.int64), self.sizes_K
+        )
+
+
+def effective_counts(broken_WK: Ints, fixed_WK: Ints, sizes_K: Ints) -> Counts:
+    """What ``clusters.effective`` makes of each world, for many worlds at once.
+
+    Args:
+        broken_WK: broken images per world and group.
+        fixed_WK: fixed ones.
+        sizes_K: images per group, at least one group.
+    """
+    images, broken_W, fixed_W = int(sizes_K.sum()), broken_WK.sum(axis=1), fixed_WK.sum(axis=1)
+    effect_W = np.ones(len(broken_WK)) if len(sizes_K) == images else design_effects(broken_WK, fixed_WK, sizes_K)
+    left_W = _down(images / effect_W)
+    against_W = np.minimum(_up(broken_W / effect_W), left_W)
+    for_W = np.minimum(_down(fixed_W / effect_W), left_W - against_W)
+    return Counts(left_W, against_W, for_W, _down(broken_W / effect_W), _up(fixed_W / effect_W), effect_W)
+
+
+def design_effects(broken_WK: Ints, fixed_WK: Ints, sizes_K: Ints) -> Floats:
+    """The design effect of each world, inflated for few groups; see ``clusters.design_effect`` and ``clusters.effective``."""
+    num_groups, images = len(sizes_K), int(sizes_K.sum())
+    largest = float((sizes_K.astype(np.float64) ** 2).sum()) / images
+    net_WK = (fixed_WK - broken_WK).astype(np.float64)
+    mean_W = net_WK.sum(axis=1) / images
+    simple_W = (broken_WK + fixed_WK).sum(axis=1) / images - mean_W**2
+    inflation = student_inflation(num_groups - 1, 0.05)
+    if num_groups < 2:
+        return np.full(len(broken_WK), inflation)
+    residuals_WK = net_WK - sizes_K * mean_W[:, None]
+    defined = simple_W > 0
+    observed_W = num_groups / (num_groups - 1) * (residuals_WK**2).sum(axis=1) / images / np.where(defined, simple_W, 1.0)
+    moved_W = np.count_nonzero(broken_WK + fixed_WK, axis=1)
+    drawn_W = (moved_W * np.maximum(observed_W, 1.0) + PSEUDO_CLUSTERS * largest) / (moved_W + PSEUDO_CLUSTERS)
+    effects: Floats = np.maximum(np.where(defined, drawn_W, largest), 1.0) * inflation
+    return effects
+
+
+def passes(counts: Counts, margin: float, alpha: float) -> BoolArray:
+    """In which worlds non-inferiority is shown: ``tango.non_inferiority_p(...) <= alpha``, computed where the normal score leaves a doubt."""
+    scores = _scores(counts, margin)
+    critical = NormalDist().inv_cdf(1 - alpha)
+    passed: BoolArray = scores >= critical
+    doubt = (np.abs(scores - critical) < _DOUBT * critical) | (counts.images_W < _FEW_IMAGES)
+    for world in np.flatnonzero(doubt):
+        outcome = int(counts.broken_W[world]), int(counts.fixed_W[world]), int(counts.images_W[world])
+        passed[world] = _non_inferiority_p(*outcome, margin) <= alpha
+    return passed
+
+
+@lru_cache(maxsize=100_000)
+def _non_inferiority_p(num_broken: int, num_fixed: int, num_images: int, margin: float) -> float:
+    return tango.non_inferiority_p(num_broken, num_fixed, num_images, margin)[0]
+
+
+def _scores(counts: Counts, margin: float) -> Floats:
+    images_W = np.maximum(counts.images_W, 1).astype(np.float64)
+    return tango.score(counts.broken_W, counts.fixed_W, images_W, -margin) if len(images_W) else np.zeros(0)
+
+
+def alarms(counts: Counts, threshold: float) -> BoolArray:
+    """In which worlds mid-p McNemar is at most ``threshold``."""
+    total_W = counts.broken_seen_W + counts.fixed_seen_W
+    result: BoolArray = counts.broken_seen_W >= power.broken_from(np.arange(int(total_W.max(initial=0)) + 1), threshold)[total_W]
+    return result
+
+
+def smallest_margin(counts: Counts, alpha: float, share: float = power.POWER) -> float | None:
+    """The smallest margin, in steps of 0.1 points up to 50, that is passed in this share of the worlds; None where there is none."""
+    critical = NormalDist().inv_cdf(1 - alpha)
+    found = power.first_true(lambda step: float((_scores(counts, step / 1000) >= critical).mean()) >= share, 1, 500)
+    while found <= 500:
+        if float(passes(counts, found / 1000, alpha).mean()) >= share:
+            return found / 1000
+        found += 1 + found // 50
+    return None
+
+
+def grown(sizes_K: Sequence[int], num_images: int) -> Ints:
+    """The sizes of more groups of the same kind: those given, again and again, until there are ``num_images`` images."""
+    sizes = np.asarray(sizes_K, dtype=np.int64)
+    repeated = np.tile(sizes, -(-num_images // int(sizes.sum())))
+    ends = np.cumsum(repeated)
+    last = int(np.searchsorted(ends, num_images))
+    repeated = repeated[: last + 1].copy()
+    repeated[last] -= ends[last] - num_images
+    return repeated[repeated > 0]
+
+
+def _down(counts: Floats) -> Ints:
+    return np.floor(counts + _ROUNDING).astype(np.int64)
+
+
+def _up(counts: Floats) -> Ints:
+    return np.ceil(counts - _ROUNDING).astype(np.int64)
