@@ -1,6 +1,6 @@
 # Targets call scripts and commands; the logic is in them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format compile lock clean
+.PHONY: help setup demo test stats check format compile lock clean
 PY := .venv/bin/python
 
 help:  ## list the targets
@@ -14,6 +14,9 @@ demo: setup  ## run the whole loop on generated images and print the verdict
 
 test: setup  ## run the tests
 	@$(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
+
+stats: setup  ## verify every error rate that is claimed, at full size (about 20 minutes; `make test` has a short form)
+	@SIGHTLINE_STATS=full $(PY) -m pytest tests/stats -n 2 --dist worksteal --timeout 3000
 
 check: setup  ## ruff, mypy --strict, import rules, generated files
 	@scripts/check

@@ -93,10 +93,11 @@ def test_the_worlds_lose_the_margin(world):
     assert population_loss(world, POPULATIONS) == pytest.approx(MARGIN, abs=4 * 0.0009 / POPULATIONS**0.5)
 
 
-def test_a_loss_of_the_margin_is_promoted_no_more_often_than_claimed_with_200_clusters():
-    promoted = promotions(gate_p, "spread", 200, NOMINAL_SHARE * ALPHA)
+@pytest.mark.parametrize("world", ["spread", "concentrated"])
+def test_a_loss_of_the_margin_is_promoted_no_more_often_than_claimed_with_200_clusters(world):
+    promoted = promotions(gate_p, world, 200, NOMINAL_SHARE * ALPHA)
     require_rate(promoted, WORLDS, ALPHA)
-    assert promoted / WORLDS > 0.005  # not so strict that nothing is ever promoted
+    assert promoted / WORLDS > 0.002  # not so strict that nothing is ever promoted
 
 
 def test_negative_control_the_plain_percentile_bootstrap_of_50_images_is_caught():
@@ -106,10 +107,8 @@ def test_negative_control_the_plain_percentile_bootstrap_of_50_images_is_caught(
         require_rate(promoted, WORLDS, ALPHA)
 
 
-@pytest.mark.skipif(not FULL, reason="rates of 6 and 11 % need 1 200 worlds to tell apart")
-def test_a_loss_that_sits_in_a_few_whole_images_is_promoted_in_at_most_8_percent_and_the_plain_bootstrap_breaks_that_too():
-    """Not the 5 % of the claim: 6.4 % with 200 images and 6.3 % with 400 (1 200 worlds each); plain, 11.2 % with 200."""
-    level = NOMINAL_SHARE * ALPHA
-    require_rate(promotions(gate_p, "concentrated", 200, level), WORLDS, 0.08)
+@pytest.mark.skipif(not FULL, reason="rates of 4 and 11 % need 1 200 worlds to tell apart")
+def test_a_loss_in_a_few_whole_images_is_no_more_often_promoted_with_400_clusters_and_the_plain_bootstrap_breaks_the_claim():
+    require_rate(promotions(gate_p, "concentrated", 400, NOMINAL_SHARE * ALPHA), WORLDS, ALPHA)
     with pytest.raises(RateExceededError):
-        require_rate(promotions(plain_p, "concentrated", 200, level), WORLDS, 0.08)
+        require_rate(promotions(plain_p, "concentrated", 200, NOMINAL_SHARE * ALPHA), WORLDS, ALPHA)

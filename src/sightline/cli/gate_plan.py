@@ -27,7 +27,9 @@ _MARKS = {"supported": "✓", "unsupported": "✗", "watched": "·", "shown": " 
 _LEAST_CHURN = 0.01
 
 
-def plan_command(config: RunConfig, *, dataset: Path | None, churn: float | None, attempts: int, as_json: bool) -> int:
+def plan_command(
+    config: RunConfig, *, dataset: Path | None, churn: float | None, attempts: int, as_json: bool, together: float | None = None
+) -> int:
     """Prints the plan; 0 when the golden images support the margins.
 
     Args:
@@ -36,16 +38,18 @@ def plan_command(config: RunConfig, *, dataset: Path | None, churn: float | None
         churn: share of images on which equally good models differ; None: as in the last verdict, else 5 %.
         attempts: the number of the look at the golden set that is planned for, from 1.
         as_json: print the whole plan as JSON.
+        together: assumed share of groups of images whose images change all together; None: 10 %.
 
     Raises:
         UsageError: the data cannot support the margins; says which it can.
         DataError: the data cannot be used.
     """
-    from sightline.gate.plan import plan
+    from sightline.gate.plan import ASSUMED_TOGETHER, Assumed, plan
 
     golden = _golden(config, dataset)
     share, source = (churn, "given") if churn is not None else _expected_churn(absolute(config.store))
-    made = plan(golden, config.gate, share, attempts, churn_source=source)
+    assumed = Assumed(share, ASSUMED_TOGETHER if together is None else together, source)
+    made = plan(golden, config.gate, assumed, attempts)
     if as_json:
         emit(made.model_dump(mode="json"))
     else:
@@ -67,7 +71,7 @@ def describe(plan: Plan) -> str:
     lines += [_line(row, width) for row in plan.rows[:_MOST_ROWS]]
     if len(plan.rows) > _MOST_ROWS:
         lines.append(f"    … and {len(plan.rows) - _MOST_ROWS} more (--json shows all)")
-    lines += ["", *_sentences(plan), *(f"  {note}" for note in plan.notes)]
+    lines += ["", *_groups(plan), *_sentences(plan), *(f"  {note}" for note in plan.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -84,6 +88,13 @@ def _line(row: PlanRow, width: int) -> str:
     able = row.smallest_visible_drop if row.margin is None else row.smallest_margin
     shown = f"{_points(able)} {'drop' if row.margin is None else 'margin'}" if able else "nothing"
     return f"{start}  {bar} {chances}  {missing:>14}  {shown}"
+
+
+def _groups(plan: Plan) -> Iterator[str]:
+    if plan.num_groups < plan.num_images:
+        images = f"{plan.num_images:,} images in {plan.num_groups:,} groups".replace(",", " ")
+        like = f"about {plan.num_independent:,} independent ones".replace(",", " ")
+        yield f"  {images} count like {like} at this churn."
 
 
 def _sentences(plan: Plan) -> list[str]:
@@ -133,21 +144,17 @@ def _golden(config: RunConfig, dataset: Path | None) -> Golden:
 
 
 def _slices_of(version: DatasetVersion, config: RunConfig) -> Golden:
-    import numpy as np
-
-    from sightline.evaluate.slices import slice_masks
+    from sightline.evaluate.golden_slices import golden_masks, golden_rows, group_indices, known_slices
     from sightline.gate.decide import require_known_slices
     from sightline.gate.plan import Golden
 
     split = version.split("golden")
     if not len(split):
         raise DataError("the dataset has no golden images, so nothing can be judged", remedy="raise ingest.golden_share")
-    masks = slice_masks(split, version.info.classes)
-    columns = [(name, version.samples[f"slice_{name}"].dropna().astype(str).unique()) for name in version.info.attributes]
-    known = set(masks) | {f"{name}={value}" for name, values in columns for value in values}
+    known = known_slices(version.samples, version.info.attributes, version.info.classes)
     require_known_slices(config.gate.critical_slices, known)
-    empty = np.zeros(len(split), dtype=np.bool_)
-    return Golden.from_masks(len(split), dict.fromkeys(config.gate.critical_slices, empty) | masks)
+    rows = golden_rows(version)
+    return Golden.from_masks(len(split), golden_masks(split, rows, version.info.classes, config.gate), group_indices(rows))
 
 
 def _expected_churn(store: StoreConfig) -> tuple[float, str]:

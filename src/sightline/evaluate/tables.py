@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,13 +56,21 @@ def read_table(path: Path) -> pd.DataFrame:
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES} bytes", remedy="split the golden set")
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"image": str, "label": str, "group": str})
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}", remedy="write it again") from None
     problems = _problems(table)
     if problems:
         raise DataError(f"{path} cannot be used", problems=problems, remedy="one row per image, with the columns image and label")
     return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    # "None" and "NA" are plausible names of classes; pandas would take them for missing.
+    texts = {"image": str, "label": str, "group": str}
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=["", "nan", "NaN"])
 
 
 def _problems(table: pd.DataFrame) -> list[str]:
@@ -89,7 +98,7 @@ def read_truth(path: Path) -> TruthTable:
         raise DataError(
             f"{path}: {len(missing)} images have no label", problems=sorted(missing)[:20], remedy="label them, or leave them out"
         )
-    classes, labels = np.unique(table["label"].astype(str), return_inverse=True)
+    classes, labels = np.unique(_names(table["label"]), return_inverse=True)
     return TruthTable(
         images=tuple(table["image"].astype(str)),
         labels_N=labels.astype(np.int64),
@@ -121,14 +130,16 @@ def read_answers(path: Path, truth: TruthTable) -> Answers:
     does not have is a wrong answer.
 
     Raises:
-        DataError: an image of the truth is missing, or another one is answered, or one is answered twice.
+        DataError: an image of the truth is missing, or another one is answered, or one is answered twice; or most labels are none of
+            the truth's classes, which is a table in other words and would make a current model look worse than any candidate.
     """
     table = read_table(path)
     if "label" not in table.columns:
         raise DataError(f"{path} has no column 'label'", remedy="give the predicted class of each image as 'label'")
     index = {name: position for position, name in enumerate(truth.classes)}
     given = table["label"].notna().to_numpy()
-    predicted = np.array([index.get(str(name), -1) for name in table["label"]], dtype=np.int64)
+    predicted = np.array([index.get(name, -1) for name in _names(table["label"])], dtype=np.int64)
+    _require_same_words(path, table.loc[given & (predicted < 0), "label"], int(given.sum()), truth.classes)
     confidence = _numbers(table["confidence"]) if "confidence" in table.columns else np.ones(len(table))
     valid = given & (confidence >= 0) & (confidence <= 1)
     answers = Answers(
@@ -138,6 +149,25 @@ def read_answers(path: Path, truth: TruthTable) -> Answers:
         num_invalid=int((~valid).sum()),
     )
     return aligned(answers, truth.images)
+
+
+def _require_same_words(path: Path, unknown: pd.Series[str], num_given: int, classes: Sequence[str]) -> None:
+    if 2 * len(unknown) <= num_given:
+        return
+    words = [f"'{name}' ({count} images)" for name, count in unknown.astype(str).value_counts().head(10).items()]
+    raise DataError(
+        f"{path}: {len(unknown)} of {num_given} labels are no class of the truth; its classes are {', '.join(classes[:20])}",
+        problems=words,
+        remedy="write the predicted classes in the words of the truth",
+    )
+
+
+def _names(column: pd.Series[str]) -> list[str]:
+    """Class names as text; whole numbers that a missing value turned into floats are whole again."""
+    import pandas as pd
+
+    whole = pd.api.types.is_float_dtype(column) and bool((column.dropna().astype(float) % 1 == 0).all())
+    return list((column.astype("Int64") if whole else column).astype("string").fillna(""))
 
 
 def _numbers(column: pd.Series[float]) -> npt.NDArray[np.float64]:

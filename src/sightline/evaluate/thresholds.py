@@ -139,6 +139,11 @@ def apply(thresholds: Thresholds, answers: Answers, labels_N: npt.NDArray[np.int
     return Applied(tuple(parts), len(labels_N), kept, right, low)
 
 
+def fewest_answers(target: float, level: float) -> int:
+    """How many answers of a class, all of them right, are the fewest that can show ``target`` at ``level``: 45 for 0.95 at 0.9."""
+    return int(np.ceil(np.log(1 - level) / np.log(target)))
+
+
 def _counted(name: str, threshold: float | None, right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float32]) -> ClassThreshold:
     kept = confidence >= threshold if threshold is not None else np.zeros(len(right), dtype=np.bool_)
     return ClassThreshold(name, threshold, len(right), int(kept.sum()), int(right[kept].sum()))
@@ -154,7 +159,7 @@ def _lowest(right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float32], t
 
 def _steps(confidence: npt.NDArray[np.float32], target: float, level: float) -> npt.NDArray[np.int64]:
     """How many answers each tried threshold keeps, growing; depends on the confidences alone, never on what is right."""
-    fewest = int(np.ceil(np.log(1 - level) / np.log(target)))
+    fewest = fewest_answers(target, level)
     wanted, total = [], len(confidence)
     size = float(fewest)
     while size < total:

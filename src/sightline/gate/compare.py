@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from sightline.errors import UsageError
 from sightline.evaluate.slices import near_matches
 from sightline.evaluate.verdict import KIND, Check, Task, Verdict, write_verdict
+from sightline.gate.compare_classes import read_classes, require_images
 from sightline.gate.conclude import Findings, Subject, Terms, conclude, spend, valid_overrides
 from sightline.gate.report import Page, render
 from sightline.gate.words import summary
@@ -126,15 +127,20 @@ def compare(files: Files, policy: GateConfig, *, output: Path, registry: str, pr
     _require_present(files)
     progress("reading predictions")
     material = _read(files, policy)
+    # A policy that cannot be applied must not cost a look.
     _require_known(policy, material.slices)
+    require_images(policy.sentinels, material.images)
     subject = _subject(files, material, policy)
     terms = Terms(policy, spend(subject, policy, registry), valid_overrides(subject, registry))
     progress(f"deciding on {len(subject.images)} golden images")
     checks = material.checks(policy, terms.budget.alpha)
     verdict = conclude(subject, checks, material.findings(policy), terms)
 
+    written: list[Verdict] = []
+
     def write(folder: Path) -> dict[str, object]:
         signed = write_verdict(folder, verdict)
+        written.append(signed)
         material.write(folder, signed.checks)
         progress("drawing the page")
         page = Page(verdict=signed, galleries=material.galleries(signed.checks), reliability=material.curves())
@@ -143,13 +149,11 @@ def compare(files: Files, policy: GateConfig, *, output: Path, registry: str, pr
         return {"config": {**policy.model_dump(mode="json"), "stage": subject.stage}}
 
     commit_artifact(output, KIND, write)
-    return verdict
+    return written[0]
 
 
 def _read(files: Files, policy: GateConfig) -> Material:
     if files.task == "classification":
-        from sightline.gate.compare_classes import read_classes
-
         return read_classes(files, policy)
     if files.task == "detection":
         from sightline.gate.compare_boxes import read_boxes

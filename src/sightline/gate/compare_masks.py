@@ -102,7 +102,9 @@ class Masks:
         """The metric by paired cluster bootstrap, other slices by sign flips, the classes for information."""
         metric = self._metric(policy)
         clusters = self.clusters_N if policy.cluster == "group" else None
+        every = self._masks(min_images=1, crosses=True)
         masks = self._masks(min_images=policy.min_slice_images, crosses=policy.slice_crosses)
+        masks |= {name: every[name] for name in policy.critical_slices}
         judge = metric_checks if self.counts[0] else first_metric_checks
         checks = [*case_checks(self._cases(policy)), *judge(metric, masks, clusters, policy, alpha), *self._by_class(policy)]
         weak = self._weak(metric, policy) if policy.discover_slices else {}

@@ -56,14 +56,16 @@ def spend(subject: Subject, policy: GateConfig, registry: str) -> Budget:
     Without a registry nothing is remembered, and the look counts as the first.
     """
     if not registry:
-        return Budget(alpha=_alpha(policy, 1))
+        return Budget(alpha=_alpha(subject, policy, 1))
     look = Look(subject.golden_digest, subject.images, subject.stage, subject.candidate, subject.champion)
     looks = record_look(registry, look)
-    return Budget(looks.total, looks.attempt, _alpha(policy, looks.attempt) if subject.champion != NO_CHAMPION else policy.alpha)
+    return Budget(looks.total, looks.attempt, _alpha(subject, policy, looks.attempt))
 
 
-def _alpha(policy: GateConfig, attempt: int) -> float:
-    return policy.alpha if policy.alpha_spending == "fixed" else ledger_alpha(policy.alpha, attempt)
+def _alpha(subject: Subject, policy: GateConfig, attempt: int) -> float:
+    """A first model is compared with nothing, so it spends nothing from the ledger."""
+    spends = subject.champion != NO_CHAMPION and policy.alpha_spending == "ledger"
+    return ledger_alpha(policy.alpha, attempt) if spends else policy.alpha
 
 
 def valid_overrides(subject: Subject, registry: str) -> tuple[Override, ...]:

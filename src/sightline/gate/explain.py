@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import DataError
 from sightline.evaluate.verdict import FILE, KIND, Case, Check, Confusion, Frozen, Override, Verdict, VerdictOutcome, read_verified
+from sightline.gate.blocking import blocking_checks, labels_needed, waived_checks
 from sightline.gate.drawings import reach_of
 from sightline.gate.gallery import worst_slices_first
 from sightline.gate.values import change_text, count_of, day, images_text, interval_text, is_difference, listed, value_text
-from sightline.gate.words import attempt_sentence, blocking_checks, headline, labels_needed, waived_checks
+from sightline.gate.words import attempt_sentence, headline
 from sightline.store.artifact import open_artifact
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.gate.blocking import explained_by
 from sightline.gate.pictures import DetectionFlip, SegmentationFlip, detection_uri, segmentation_uri, thumbnail_uri
 from sightline.gate.values import SLICE_KINDS, certain_loss, loss
 
@@ -65,10 +66,14 @@ class Gallery:
 
 
 def worst_slices_first(checks: Iterable[Check]) -> list[Check]:
-    """Checks of slices that have images: failures first, then open and waived ones, each by its certain loss; unjudged ones last."""
+    """Checks of slices that have images: failures first, then open and waived ones, each by its certain loss; unjudged ones last.
+
+    Crosses that a failing slice explains come after the other failures.
+    """
     order = {"fail": 0, "waived": 1, "inconclusive": 1, "warn": 2, "pass": 2, "info": 3}
     found = [check for check in checks if check.kind in SLICE_KINDS and check.slice and check.num_images]
-    return sorted(found, key=lambda check: (order[check.outcome], -certain_loss(check), -loss(check)))
+    explained = explained_by(found)
+    return sorted(found, key=lambda check: (order[check.outcome], check.slice in explained, -certain_loss(check), -loss(check)))
 
 
 def classification_galleries(

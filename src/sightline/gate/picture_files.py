@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 
 # Brightness and sharpness of the image as a whole; small, so that a thousand photographs take seconds.
 _EDGE_PX = 96
+# A folder may hold other files beside its images: labels, masks' descriptions, checksums.
+_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,27 @@ class PictureFiles:
 
     @classmethod
     def find(cls, folder: Path, names: Sequence[str]) -> PictureFiles:
-        """The file of each image, by its name below ``folder``, or by its name without the ending.
+        """The file of each image, by its name below ``folder``, or by its name with the ending of another image format.
 
         Raises:
-            DataError: an image has no file, or leads out of the folder.
+            DataError: an image has no file, leads out of the folder, or could be one of several files.
         """
         root = folder.resolve()
-        by_stem = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+        files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+        by_stem: dict[str, list[Path]] = {}
+        for inside, path in files.items():
+            if path.suffix.lower() in _ENDINGS:
+                by_stem.setdefault(_stem(inside), []).append(path)
         found, problems = [], []
         for name in names:
-            path = root / name
-            path = path if path.is_file() else by_stem.get(Path(name).with_suffix("").as_posix(), path)
-            if path.is_file() and path.resolve().is_relative_to(root):
-                found.append(path)
+            # Looked up among the files that are there: a name never becomes a path, wherever it would lead.
+            known = files.get(PurePosixPath(name).as_posix())
+            paths = [known] if known else by_stem.get(_stem(name), [])
+            if len(paths) == 1 and paths[0].resolve().is_relative_to(root):
+                found.append(paths[0])
             else:
-                problems.append(f"no image {name}")
+                several = f": it could be {', '.join(path.name for path in paths)}" if len(paths) > 1 else ""
+                problems.append(f"no image {name}{several}")
         if problems:
             raise DataError(
                 f"{folder} lacks {len(problems)} golden images", problems=problems[:20], remedy="give the folder that holds all of them"
@@ -69,3 +77,9 @@ class PictureFiles:
             image = self.read(row)
             small[row], sizes[row] = resize(image, _EDGE_PX), image.shape[0] * image.shape[1]
         return image_values(small, sizes, names)
+
+
+def _stem(name: str) -> str:
+    """The name without its ending; one without a file name, such as "..", stays as it is."""
+    path = PurePosixPath(name)
+    return path.with_suffix("").as_posix() if path.name else name

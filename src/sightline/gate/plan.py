@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +11,21 @@ from sightline.errors import UsageError
 from sightline.evaluate.verdict import Frozen
 from sightline.gate import mcnemar, power
 from sightline.gate.multiplicity import tarone_holm
+from sightline.gate.plan_rows import Demand, Part, PlanRow, required_row, slice_rows
+from sightline.gate.worlds import Worlds, passes
 from sightline.registry.golden import ledger_alpha
+
+__all__ = ["ASSUMED_CHURN", "ASSUMED_TOGETHER", "Golden", "Plan", "PlanRow", "plan", "slice_alarms"]
 
 BoolArray = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-RowKind = Literal["overall", "critical-slice", "slice"]
-RowState = Literal["supported", "unsupported", "watched", "shown"]
 
 ASSUMED_CHURN = 0.05
-_SEEN_DROP = 0.1
+ASSUMED_TOGETHER = 0.1
+"""Share of the groups whose images change all together. None at all would be the best case, not a plan."""
 _SEED = 20
 _MOST_WORLDS, _FEWEST_WORLDS, _MOST_DRAWS = 2000, 400, 20_000_000
+_MOST_GROUPED, _FEWEST_GROUPED, _MOST_GROUPED_DRAWS = 1000, 200, 4_000_000
 
 
 @dataclass(frozen=True)
@@ -34,50 +36,28 @@ class Golden:
         num_images: all golden images.
         slices: images per slice, critical ones included.
         masks: where known, which images each slice holds; overlaps are then taken into account. Otherwise slices count as independent.
+        clusters_N: the group of related images that each image belongs to; needs the masks. None: each image stands for itself.
     """
 
     num_images: int
     slices: Mapping[str, int]
     masks: Mapping[str, BoolArray] = field(default_factory=dict)
+    clusters_N: Ints | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses groups without the images of every slice."""
+        if self.clusters_N is not None and set(self.slices) != set(self.masks):
+            raise UsageError("slices of grouped images are planned from their masks", remedy="make the golden images with from_masks")
 
     @classmethod
-    def from_masks(cls, num_images: int, masks: Mapping[str, BoolArray]) -> "Golden":
-        """The golden images from the mask of each slice, each of shape (num_images,)."""
-        return cls(num_images, {name: int(mask.sum()) for name, mask in masks.items()}, masks)
+    def from_masks(cls, num_images: int, masks: Mapping[str, BoolArray], clusters_N: Ints | None = None) -> "Golden":
+        """The golden images from the mask of each slice and the group of each image, each of shape (num_images,)."""
+        return cls(num_images, {name: int(mask.sum()) for name, mask in masks.items()}, masks, clusters_N)
 
-
-class PlanRow(Frozen):
-    """What one check can show.
-
-    Attributes:
-        kind: overall and critical slices must be shown not to be worse; a slice must only not be shown to be worse.
-        margin: of the non-inferiority test; None for a slice.
-        alpha: level of the non-inferiority test; for a slice the p-value that is needed beside the other slices.
-        power_equal: probability that an equal model passes this check; for a slice, that it raises no alarm.
-        power_5: probability that this check alone blocks a model that lost 5 points here.
-        power_10: the same for 10 points.
-        false_promote: largest probability, over all churns, that a model worse by the margin passes this check; None for a slice.
-        images_needed: images for 80 % power: to pass an equal model, or for a slice to show a loss of 10 points.
-        labels_missing: how many of them are not there.
-        smallest_margin: the smallest margin that these images support with 80 % power; None for a slice, or where there is none.
-        smallest_visible_drop: the smallest loss that is shown with 80 % power; None where there is none up to 50 points.
-        state: supported, unsupported (less than 80 % power), watched (a slice that may block), shown (too small to be judged).
-    """
-
-    name: str
-    kind: RowKind
-    num_images: int
-    margin: float | None = None
-    alpha: float
-    power_equal: float
-    power_5: float
-    power_10: float
-    false_promote: float | None = None
-    images_needed: int
-    labels_missing: int
-    smallest_margin: float | None = None
-    smallest_visible_drop: float | None = None
-    state: RowState
+    @property
+    def num_groups(self) -> int:
+        """Groups of related images; as many as images where they are not known."""
+        return self.num_images if self.clusters_N is None else len(np.unique(self.clusters_N))
 
 
 class Plan(Frozen):
@@ -85,6 +65,9 @@ class Plan(Frozen):
 
     Attributes:
         num_images: golden images.
+        num_groups: groups of them that count as one observation each.
+        num_independent: as how many independent images they count at this churn, in the middle of the simulated golden sets.
+        together: assumed share of groups whose images change all together; 0 where every image stands for itself.
         churn: share of images on which equally good models are expected to differ in being right.
         churn_source: where the churn comes from, in words.
         attempt: the look at the golden set that this is for; ``alpha`` is what it may spend.
@@ -101,6 +84,9 @@ class Plan(Frozen):
     """
 
     num_images: int
+    num_groups: int
+    num_independent: int
+    together: float
     churn: float
     churn_source: str
     attempt: int
@@ -117,40 +103,57 @@ class Plan(Frozen):
     rows: tuple[PlanRow, ...]
 
 
-def plan(golden: Golden, policy: GateConfig, churn: float, attempts: int = 1, *, churn_source: str = "given") -> Plan:
-    """The plan of a policy on a golden set. Deterministic; 50 slices of 1 000 images cost about 2 s on one core.
+@dataclass(frozen=True)
+class Assumed:
+    """How two equally good models differ.
+
+    Attributes:
+        churn: share of images on which they differ in being right, in (0, 0.5].
+        together: share of groups whose images change all together, in [0, 1]; in the others each image changes by itself.
+        churn_source: where the churn comes from, in words.
+    """
+
+    churn: float
+    together: float = ASSUMED_TOGETHER
+    churn_source: str = "given"
+
+
+def plan(golden: Golden, policy: GateConfig, assumed: Assumed | float, attempts: int = 1) -> Plan:
+    """The plan of a policy on a golden set. Deterministic; 50 slices of 1 000 images cost about 2 s on one core, in groups about 5 s.
+
+    Where every image stands for itself the figures of each check are exact. Images in groups (``policy.cluster``) are simulated, counted
+    like in the gate, with the groups that there are.
 
     Args:
-        golden: how many images there are, and in which slices.
+        golden: how many images there are, and in which slices and groups.
         policy: the margins and levels.
-        churn: share of images on which old and new model are expected to differ in being right, in (0, 0.5].
+        assumed: the churn alone, or all that is assumed.
         attempts: the number of the look at this golden set, from 1; with the ledger a later look may spend less.
-        churn_source: where the churn comes from, in words.
 
     Raises:
-        UsageError: churn or attempts are out of range.
+        UsageError: churn, together or attempts are out of range.
     """
-    if not 0 < churn <= 0.5:
-        raise UsageError(
-            f"churn is {churn:g}, expected a share in (0, 0.5]", remedy="give the share of images that change sides, e.g. 0.05"
-        )
-    if attempts < 1:
-        raise UsageError(f"attempts is {attempts}, expected at least 1", remedy="1 is the first look at a golden set")
+    assumed = assumed if isinstance(assumed, Assumed) else Assumed(assumed)
+    _check(assumed, attempts)
     alpha = ledger_alpha(policy.alpha, attempts) if policy.alpha_spending == "ledger" else policy.alpha
-    required = [_required_row("overall", "overall", golden.num_images, (policy.margin, alpha, churn))]
-    for name in policy.critical_slices:
-        question = (policy.critical_margin, alpha, churn)
-        required.append(_required_row(name, "critical-slice", golden.slices.get(name, 0), question))
-    others = {name: size for name, size in golden.slices.items() if name not in policy.critical_slices}
-    watched = _slice_rows(others, policy, churn)
-    worlds = _simulate(golden, policy, alpha, churn)
-    # No likelier than its unlikeliest check, which is known exactly.
+    parts = _parts(golden, policy, assumed)
+    demands = [Demand("overall", "overall", policy.margin, alpha)]
+    demands += [Demand(name, "critical-slice", policy.critical_margin, alpha) for name in policy.critical_slices]
+    like_K = parts[""].worlds.sizes_K if parts[""].worlds else np.ones(1, dtype=np.int64)
+    required = [required_row(demand, parts[_key(demand)], like_K) for demand in demands]
+    watched = slice_rows({name: part for name, part in parts.items() if name and name not in policy.critical_slices}, policy)
+    worlds = _simulate_groups(parts, demands, policy) if parts[""].grouped else _simulate(golden, policy, alpha, assumed.churn)
+    # No likelier than its unlikeliest check.
     promoted = min([worlds.promoted, *(row.power_equal for row in required)])
-    found = [(_problem(row, churn), _remedy(row)) for row in required if row.state == "unsupported"] + _too_few_for_metric(golden, policy)
+    found = [(_problem(row, assumed.churn), _remedy(row)) for row in required if row.state == "unsupported"]
+    found += _too_few_for_metric(parts[""].num_groups, policy)
     return Plan(
         num_images=golden.num_images,
-        churn=churn,
-        churn_source=churn_source,
+        num_groups=parts[""].num_groups,
+        num_independent=round(golden.num_images / parts[""].design_effect),
+        together=assumed.together if parts[""].grouped else 0.0,
+        churn=assumed.churn,
+        churn_source=assumed.churn_source,
         attempt=attempts,
         alpha=alpha,
         promote_equal=promoted,
@@ -161,67 +164,41 @@ def plan(golden: Golden, policy: GateConfig, churn: float, attempts: int = 1, *,
         supported=not found,
         problems=tuple(problem for problem, _ in found),
         remedies=tuple(remedy for _, remedy in found),
-        notes=tuple(_notes(golden, policy)),
+        notes=tuple(_notes(golden, policy, parts[""], assumed)),
         rows=tuple(sorted([*required, *watched], key=_rank)),
     )
 
 
-def _required_row(name: str, kind: RowKind, num_images: int, question: tuple[float, float, float]) -> PlanRow:
-    margin, alpha, churn = question
-    equal = power.pass_probability(num_images, margin, alpha, churn)
-    supported, needed = equal >= power.POWER, _images_needed(margin, alpha, churn)
-    return PlanRow(
-        name=name,
-        kind=kind,
-        num_images=num_images,
-        margin=margin,
-        alpha=alpha,
-        power_equal=equal,
-        power_5=1 - power.pass_probability(num_images, margin, alpha, churn, 0.05),
-        power_10=1 - power.pass_probability(num_images, margin, alpha, churn, 0.1),
-        false_promote=power.promotion_region(num_images, margin, alpha).size,
-        images_needed=needed,
-        labels_missing=0 if supported else max(needed - num_images, 1),
-        smallest_margin=power.smallest_margin(num_images, alpha, churn),
-        smallest_visible_drop=power.smallest_visible_drop(num_images, alpha, churn),
-        state="supported" if supported else "unsupported",
-    )
+def _check(assumed: Assumed, attempts: int) -> None:
+    if not 0 < assumed.churn <= 0.5:
+        raise UsageError(
+            f"churn is {assumed.churn:g}, expected a share in (0, 0.5]", remedy="give the share of images that change sides, e.g. 0.05"
+        )
+    if not 0 <= assumed.together <= 1:
+        raise UsageError(
+            f"together is {assumed.together:g}, expected a share in [0, 1]",
+            remedy="give the share of groups that change as a whole, e.g. 0.1",
+        )
+    if attempts < 1:
+        raise UsageError(f"attempts is {attempts}, expected at least 1", remedy="1 is the first look at a golden set")
 
 
-@lru_cache(maxsize=256)
-def _images_needed(margin: float, alpha: float, churn: float) -> int:
-    return power.images_needed(margin, alpha, churn)
+def _key(demand: Demand) -> str:
+    return "" if demand.kind == "overall" else demand.name
 
 
-def _slice_rows(slices: Mapping[str, int], policy: GateConfig, churn: float) -> list[PlanRow]:
-    judged = [size for size in slices.values() if size >= policy.min_slice_images]
-    threshold = policy.slice_alpha / _divisor(judged, policy.slice_alpha, churn)
-    needed = power.images_to_see(_SEEN_DROP, threshold, churn)
-    return [_slice_row(name, size, (threshold, churn, needed), judged=size >= policy.min_slice_images) for name, size in slices.items()]
-
-
-def _slice_row(name: str, num_images: int, question: tuple[float, float, int], *, judged: bool) -> PlanRow:
-    threshold, churn, needed = question
-    alarm, see_5, see_10 = (power.detection_probability(num_images, threshold, churn, loss) if judged else 0.0 for loss in (0, 0.05, 0.1))
-    return PlanRow(
-        name=name,
-        kind="slice",
-        num_images=num_images,
-        alpha=threshold,
-        power_equal=1 - alarm,
-        power_5=see_5,
-        power_10=see_10,
-        images_needed=needed,
-        labels_missing=0 if judged and see_10 >= power.POWER else max(needed - num_images, 1),
-        smallest_visible_drop=power.smallest_visible_drop(num_images, threshold, churn) if judged else None,
-        state="watched" if judged else "shown",
-    )
-
-
-def _divisor(judged: Sequence[int], alpha: float, churn: float) -> int:
-    """By how much slices divide their level when the models are equal: those with too few discordant images to alarm cost nothing."""
-    smallest = [mcnemar.smallest_mid_p(round(size * churn)) for size in judged]
-    return next(number for number in range(1, len(judged) + 2) if sum(p <= alpha / number for p in smallest) <= number)
+def _parts(golden: Golden, policy: GateConfig, assumed: Assumed) -> dict[str, Part]:
+    """What each check looks at: all images under "", and each slice by name; critical ones without images too."""
+    sizes = {"": golden.num_images} | dict.fromkeys(policy.critical_slices, 0) | dict(golden.slices)
+    if policy.cluster != "group" or golden.clusters_N is None or golden.num_groups == golden.num_images:
+        return {name: Part(size, assumed.churn, None, assumed.together) for name, size in sizes.items()}
+    index = np.unique(golden.clusters_N, return_inverse=True)[1]
+    order, sizes_K = np.argsort(index, kind="stable"), np.bincount(index).astype(np.int64)
+    number = max(_FEWEST_GROUPED, min(_MOST_GROUPED, _MOST_GROUPED_DRAWS // golden.num_images))
+    everything = Worlds.draw(sizes_K, assumed.together, number)
+    nothing = np.zeros(golden.num_images, dtype=np.bool_)
+    worlds = {name: everything.part(golden.masks.get(name, nothing)[order]) for name in sizes if name} | {"": everything}
+    return {name: Part(size, assumed.churn, worlds[name], assumed.together) for name, size in sizes.items()}
 
 
 @dataclass(frozen=True)
@@ -251,6 +228,24 @@ def _simulate(golden: Golden, policy: GateConfig, alpha: float, churn: float) ->
     ]
     alarmed = slice_alarms(broken[:, judged], fixed[:, judged], policy.slice_alpha)
     return _Worlds(len(broken), float((passed & ~alarmed).mean()), float(alarmed.mean()))
+
+
+def _simulate_groups(parts: Mapping[str, Part], demands: Sequence[Demand], policy: GateConfig) -> _Worlds:
+    """The same for images in groups, with the counts that the gate makes of them."""
+    passed = np.ones(len(parts[""].equal.images_W), dtype=np.bool_)
+    for demand in demands:
+        passed &= passes(parts[_key(demand)].equal, demand.margin, demand.alpha)
+    judged = [
+        part.equal
+        for name, part in parts.items()
+        if name and name not in policy.critical_slices and part.num_images >= policy.min_slice_images
+    ]
+    nothing = np.zeros((len(passed), 0), dtype=np.int64)
+    broken, fixed = (
+        np.column_stack([nothing, *columns]) for columns in ([c.broken_seen_W for c in judged], [c.fixed_seen_W for c in judged])
+    )
+    alarmed = slice_alarms(broken, fixed, policy.slice_alpha)
+    return _Worlds(len(passed), float((passed & ~alarmed).mean()), float(alarmed.mean()))
 
 
 def _draw(golden: Golden, names: Sequence[str], churn: float) -> tuple[Ints, Ints]:
@@ -308,15 +303,27 @@ def _remedy(row: PlanRow) -> str:
     return f"{label}, or set {key}={row.smallest_margin:g}" if row.smallest_margin else f"{label}; no margin up to 50 points is supported"
 
 
-def _too_few_for_metric(golden: Golden, policy: GateConfig) -> list[tuple[str, str]]:
-    if policy.metric in {"auto", "accuracy"} or golden.num_images >= policy.min_clusters:
+def _too_few_for_metric(num_groups: int, policy: GateConfig) -> list[tuple[str, str]]:
+    if policy.metric in {"auto", "accuracy"} or num_groups >= policy.min_clusters:
         return []
-    problem = f"{policy.metric} is inconclusive below gate.min_clusters={policy.min_clusters} images, there are {golden.num_images}"
-    return [(problem, f"label {policy.min_clusters - golden.num_images} more")]
+    unit = "images" if policy.cluster == "image" else "groups of images"
+    problem = f"{policy.metric} is inconclusive below gate.min_clusters={policy.min_clusters} {unit}, there are {num_groups}"
+    return [(problem, f"label {policy.min_clusters - num_groups} more")]
 
 
-def _notes(golden: Golden, policy: GateConfig) -> list[str]:
-    notes = ["each image counts by itself: where images come in groups (clips, parts), the groups count, and there are fewer of them"]
+def _notes(golden: Golden, policy: GateConfig, everything: Part, assumed: Assumed) -> list[str]:
+    notes = []
+    if everything.grouped:
+        notes.append(
+            f"assumed: in {assumed.together * 100:g} % of the groups all images change together, in the others each by itself (--together)"
+        )
+        notes.append(f"images in groups are simulated, {len(everything.equal.images_W)} golden sets: a power is right to about 3 points")
+    elif golden.clusters_N is None:
+        notes.append(
+            "each image counts by itself: where images come in groups (clips, parts), the groups count, and there are fewer of them"
+        )
+    elif golden.num_groups < golden.num_images:
+        notes.append(f"gate.cluster=image: that the images come in {golden.num_groups} groups is not taken into account")
     if golden.slices and not golden.masks:
         notes.append(
             "only the sizes of the slices are known, so they count as independent; shared images make promotion of an equal model likelier"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from sightline.evaluate.slices import CROSS, PROPERTY_PREFIX
 from sightline.evaluate.verdict import Check, CheckOutcome, Confusion, Verdict
+from sightline.gate.blocking import blocking_checks, findings_first, labels_needed, waived_checks
 from sightline.gate.drawings import Bar, ReliabilityCurve, Twin, bar, heat, plot, reach_of, twin
 from sightline.gate.gallery import MAX_PICTURES, Gallery, worst_slices_first
 from sightline.gate.values import change_text, count_of, day, images_text, interval_text, p_text, percent, points, value_text
-from sightline.gate.words import attempt_sentence, blocking_checks, find_overall, findings_first, labels_needed, waived_checks
+from sightline.gate.words import attempt_sentence, find_overall
 
 if TYPE_CHECKING:
     from sightline.gate.variant_table import VariantColumn, VariantTable

@@ -9,13 +9,13 @@ Array = npt.NDArray[np.float64]
 EXACT_MAX_IMAGES = 5000
 
 
-def score(num_broken: npt.ArrayLike, num_fixed: npt.ArrayLike, num_images: float, difference: npt.ArrayLike) -> Array:
+def score(num_broken: npt.ArrayLike, num_fixed: npt.ArrayLike, num_images: float | Array, difference: npt.ArrayLike) -> Array:
     """Tango's statistic for H0: accuracy_new - accuracy_old = ``difference``; large values speak for a better candidate.
 
     Args:
         num_broken: images that only the old model answers correctly; broadcasts.
         num_fixed: images that only the new model answers correctly.
-        num_images: all images, at least 1.
+        num_images: all images, at least 1; of the same shape where it is an array.
         difference: hypothetical differences in (-1, 1).
 
     Returns:

@@ -1,9 +1,8 @@
 """Numbers of a check as people read them; the check's unit decides how."""
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from sightline.evaluate.slices import CROSS
 from sightline.evaluate.verdict import Check
 
 # Scores that the field quotes as decimals; every other share is a percentage.
@@ -50,6 +49,11 @@ def is_difference(check: Check) -> bool:
     return check.reference is not None and check.estimate is not None
 
 
+def is_figure(check: Check) -> bool:
+    """Whether it is a plain number for information, without a test, e.g. AP50 or the AP of one class."""
+    return check.kind == "agreement" and not check.required and check.metric != "accuracy"
+
+
 def loss(check: Check) -> float:
     """How much worse, as far as is known: the larger, the worse; without a reference a low value is a large loss."""
     if check.estimate is None:
@@ -62,29 +66,6 @@ def certain_loss(check: Check) -> float:
     if check.interval is None:
         return loss(check)
     return check.interval[0] if check.lower_is_better else -check.interval[1]
-
-
-def explained_by(checks: Iterable[Check]) -> dict[str, str]:
-    """The failing crosses of which a part fails as a whole, with that part, e.g. {"class=Free & exp=6": "class=Free"}.
-
-    They are told after all other slices: who repairs the part repairs them. A critical slice was asked for by name and is never among
-    them. Where both parts fail, the one with the larger certain loss explains it.
-    """
-    failing = [check for check in checks if check.kind in {"slice", "critical-slice"} and check.required and check.outcome == "fail"]
-    losses = {check.slice: certain_loss(check) for check in failing}
-    found = {}
-    for check in failing:
-        parts = [part for part in _parts(check.slice) if part in losses] if check.kind == "slice" else []
-        if parts:
-            found[check.slice] = max(parts, key=lambda part: losses[part])
-    return found
-
-
-def _parts(name: str) -> list[str]:
-    """Both parts of a cross, for every place where it can be cut: a value may contain the sign that joins them."""
-    pieces = name.split(CROSS)
-    cuts = [(CROSS.join(pieces[:cut]), CROSS.join(pieces[cut:])) for cut in range(1, len(pieces))]
-    return [part for cut in cuts if all("=" in side for side in cut) for part in cut]
 
 
 def value_text(check: Check, value: float | None) -> str:

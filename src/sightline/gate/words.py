@@ -1,10 +1,18 @@
 """The verdict in words: one line for a terminal, one sentence for a product owner, one Markdown page."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sightline.errors import DataError
 from sightline.evaluate.verdict import Check, CheckOutcome, Override, Verdict, VerdictOutcome
+from sightline.gate.blocking import (
+    blocking,
+    blocking_checks,
+    deciding_check,
+    explained_by,
+    findings_first,
+    labels_needed,
+    waived_checks,
+)
 from sightline.gate.values import (
     SCORES,
     SLICE_KINDS,
@@ -12,10 +20,10 @@ from sightline.gate.values import (
     change_text,
     count_of,
     day,
-    explained_by,
     images_text,
     interval_text,
     is_difference,
+    is_figure,
     listed,
     loss,
     points,
@@ -23,10 +31,6 @@ from sightline.gate.values import (
     value_text,
 )
 
-# A broken input or must-pass case explains everything behind it; then the most specific place, and parts of failing slices behind them.
-_DECIDING = {"answers": 0, "sentinel": 1, "critical-slice": 2, "slice": 2, "overall": 4, "anchor": 5, "parity": 6}
-_EXPLAINED, _LAST = 3, 7
-MAX_OPEN = 8
 # Their detail says it better than a difference of shares could.
 _TOLD_BY_DETAIL = frozenset({"answers", "sentinel", "slice-parity", "agreement", "size", "latency", "memory", "cost"})
 _REFERENCES = {"anchor": "the last audited model", "parity": "the trained model before compilation"}
@@ -58,72 +62,6 @@ def worst_slice(checks: Sequence[Check]) -> Check | None:
     judged = [check for check in checks if check.kind in {"slice", "critical-slice"} and check.required and check.estimate is not None]
     told = [check for check in judged if check.slice not in explained]
     return max(told, key=lambda check: (certain_loss(check), loss(check)), default=None)
-
-
-def blocking_checks(checks: Iterable[Check]) -> list[Check]:
-    """The required checks that fail or stay open, failures first, in each the check that explains most first."""
-    found = [check for check in checks if check.required and check.outcome in {"fail", "inconclusive"}]
-    explained = explained_by(found)
-
-    def place(check: Check) -> tuple[bool, int, float, float]:
-        rank = _EXPLAINED if check.slice in explained else _DECIDING.get(check.kind, _LAST)
-        return check.outcome != "fail", rank, -certain_loss(check), -loss(check)
-
-    return sorted(found, key=place)
-
-
-@dataclass(frozen=True)
-class Blocking:
-    """What blocks, as far as a person reads it at once (``open``), and the rest; ``more`` tells of the rest, empty without any."""
-
-    open: tuple[Check, ...]
-    folded: tuple[Check, ...]
-    more: str
-
-
-def blocking(checks: Iterable[Check]) -> Blocking:
-    """At most 8 of the checks that block, in their order: the deciding one, all that are no slices, and the worst slices.
-
-    Crosses that a failing slice explains are always among the rest.
-    """
-    found = blocking_checks(checks)
-    explained = explained_by(found)
-    ranked = [index for index, check in enumerate(found) if check.slice not in explained]
-    kept = set(sorted(ranked, key=lambda index: (index > 0, bool(found[index].slice)))[:MAX_OPEN])
-    folded = tuple(check for index, check in enumerate(found) if index not in kept)
-    parts = sum(check.slice in explained for check in folded)
-    which = "" if not parts else ", part of a failing slice" if len(folded) == 1 else ", all parts" if parts == len(folded) else f", {parts}"
-    if parts and len(folded) > 1:
-        which += " of failing slices" if parts == len(folded) else " of them parts of failing slices"
-    return Blocking(tuple(found[index] for index in sorted(kept)), folded, f"{len(folded)} more{which}" if folded else "")
-
-
-def deciding_check(checks: Sequence[Check], outcome: VerdictOutcome) -> Check | None:
-    """The check that explains a verdict other than pass: slices before overall figures, the largest certain loss first."""
-    if outcome == "pass":
-        return None
-    return next((check for check in blocking_checks(checks) if check.outcome == outcome), None)
-
-
-def waived_checks(checks: Iterable[Check]) -> list[Check]:
-    """The checks that do not pass on their own and do not block because a person took the responsibility."""
-    return [check for check in checks if check.outcome == "waived"]
-
-
-def findings_first(checks: Iterable[Check]) -> list[Check]:
-    """The checks with those that block in front, then the waived ones, otherwise in their order."""
-    order = {"fail": 0, "inconclusive": 1, "waived": 2}
-    return sorted(checks, key=lambda check: order.get(check.outcome, 3) if check.required or check.outcome == "waived" else 3)
-
-
-def labels_needed(checks: Iterable[Check]) -> tuple[tuple[str, int], ...]:
-    """What to label so that open checks can be decided: (slice or "any image", further images), most first; each slice once."""
-    wanted: dict[str, int] = {}
-    for check in checks:
-        if check.required and check.outcome == "inconclusive" and check.labels_needed:
-            where = check.slice or "any image"
-            wanted[where] = max(wanted.get(where, 0), check.labels_needed)
-    return tuple(sorted(wanted.items(), key=lambda item: (-item[1], item[0])))
 
 
 def headline(checks: Sequence[Check], outcome: VerdictOutcome) -> str:
@@ -315,6 +253,7 @@ _MAX_ROWS = 8
 
 def summary(verdict: Verdict) -> str:
     """A short Markdown page: overrides, the sentence, the checks, what to label, the errors that grew; names in it are escaped."""
+    blocks = blocking(verdict.checks)
     by_override = " BY OVERRIDE" if verdict.outcome == "pass" and waived_checks(verdict.checks) else ""
     return "\n".join(
         [
@@ -325,8 +264,10 @@ def summary(verdict: Verdict) -> str:
             "",
             "| check | outcome | images | new | reference | difference | detail |",
             "|---|---|---:|---:|---:|---|---|",
-            *(_row(check) for check in _shown(verdict.checks)),
+            *(_row(check) for check in (*blocks.open, *_others_shown(verdict.checks))),
             "",
+            *([f"What blocks besides: {blocks.more}.", ""] if blocks.more else []),
+            *_figure_lines(verdict.checks),
             *_label_lines(verdict.checks),
             *_case_lines(verdict),
             *_error_lines(verdict),
@@ -366,14 +307,26 @@ def _override_lines(verdict: Verdict) -> list[str]:
     return [part for line in lines for part in (line, "")]
 
 
-def _shown(checks: Sequence[Check]) -> list[Check]:
-    """All that is no slice, and of the slices those with a finding and the worst of the others."""
-    slices = [check for check in checks if check.kind == "slice" and check.estimate is not None]
-    slices.sort(key=loss, reverse=True)
-    found = [check for check in slices if check.outcome in {"fail", "warn", "waived", "inconclusive"}]
-    others = [check for check in slices if check not in found and check.required]
-    rest = [check for check in checks if check.kind not in {"slice", "discovered-slice"}]
-    return findings_first([*rest, *found[: 2 * _MAX_ROWS], *others[: max(0, 5 - len(found))]])
+def _others_shown(checks: Sequence[Check]) -> list[Check]:
+    """What does not block: all that is no slice, and of the slices those with a finding and the worst of the others."""
+    slices = sorted((check for check in checks if check.kind == "slice" and check.estimate is not None), key=loss, reverse=True)
+    found = [check for check in slices if check.outcome in {"warn", "waived"}]
+    others = [check for check in slices if check.outcome == "pass"]
+    shown = {"slice", "discovered-slice"}
+    rest = [check for check in checks if check.kind not in shown and not is_figure(check)]
+    kept = findings_first([*rest, *found[:_MAX_ROWS], *others[: max(0, 5 - len(found))]])
+    return [check for check in kept if not (check.required and check.outcome in {"fail", "inconclusive"})]
+
+
+def _figure_lines(checks: Sequence[Check]) -> list[str]:
+    figures = [check for check in checks if is_figure(check)]
+    said = [f"{escaped(check.name)} {value_text(check, check.value)} {_than(check)}".rstrip() for check in figures[: 2 * _MAX_ROWS]]
+    said += [f"{len(figures) - len(said)} more"] if len(figures) > len(said) else []
+    return [f"More figures, without a test: {' · '.join(said)}.", ""] if said else []
+
+
+def _than(check: Check) -> str:
+    return f"(current {value_text(check, check.reference)}, {change_text(check)})" if is_difference(check) else ""
 
 
 def _row(check: Check) -> str:

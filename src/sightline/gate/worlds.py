@@ -1,6 +1,5 @@
 """Simulated golden sets of images in groups, and what the gate's tests say on them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -17,6 +16,8 @@ Ints = npt.NDArray[np.int64]
 
 _SEED = 21
 _ROUNDING = 1e-9
+_LEVEL = 0.05
+"""The level at which the gate inflates its design effects for few groups."""
 # Between these the exact p-value may be on the other side of alpha than the normal one, as a share of the critical score.
 _DOUBT, _FEW_IMAGES = 0.15, 60
 
@@ -106,7 +107,7 @@ def design_effects(broken_WK: Ints, fixed_WK: Ints, sizes_K: Ints) -> Floats:
     net_WK = (fixed_WK - broken_WK).astype(np.float64)
     mean_W = net_WK.sum(axis=1) / images
     simple_W = (broken_WK + fixed_WK).sum(axis=1) / images - mean_W**2
-    inflation = student_inflation(num_groups - 1, 0.05)
+    inflation = student_inflation(num_groups - 1, _LEVEL)
     if num_groups < 2:
         return np.full(len(broken_WK), inflation)
     residuals_WK = net_WK - sizes_K * mean_W[:, None]
@@ -119,7 +120,7 @@ def design_effects(broken_WK: Ints, fixed_WK: Ints, sizes_K: Ints) -> Floats:
 
 
 def passes(counts: Counts, margin: float, alpha: float) -> BoolArray:
-    """In which worlds non-inferiority is shown: ``tango.non_inferiority_p(...) <= alpha``, computed where the normal score leaves a doubt."""
+    """In which worlds non-inferiority is shown: the p-value is at most ``alpha``, exact where the normal score leaves a doubt."""
     scores = _scores(counts, margin)
     critical = NormalDist().inv_cdf(1 - alpha)
     passed: BoolArray = scores >= critical
@@ -158,10 +159,9 @@ def smallest_margin(counts: Counts, alpha: float, share: float = power.POWER) ->
     return None
 
 
-def grown(sizes_K: Sequence[int], num_images: int) -> Ints:
+def grown(sizes_K: Ints, num_images: int) -> Ints:
     """The sizes of more groups of the same kind: those given, again and again, until there are ``num_images`` images."""
-    sizes = np.asarray(sizes_K, dtype=np.int64)
-    repeated = np.tile(sizes, -(-num_images // int(sizes.sum())))
+    repeated = np.tile(sizes_K, -(-num_images // int(sizes_K.sum())))
     ends = np.cumsum(repeated)
     last = int(np.searchsorted(ends, num_images))
     repeated = repeated[: last + 1].copy()

@@ -14,6 +14,7 @@ from sightline.gate.words import reason
 CLASSES = ("Crack", "Free", "Blowhole", "Fray", "<b>Uneven</b>")
 OVERRIDE = Override(
     candidate="a" * 64,
+    champion="b" * 64,
     golden_digest="c" * 64,
     checks=("material=brass",),
     who="Ada <Lovelace>",

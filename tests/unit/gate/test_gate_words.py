@@ -4,8 +4,9 @@ import pytest
 
 from sightline.errors import DataError
 from sightline.evaluate.verdict import Check, overall_outcome
+from sightline.gate.blocking import labels_needed
 from sightline.gate.values import count_of, listed, points, probability, value_text
-from sightline.gate.words import attempt_sentence, escaped, headline, labels_needed, overall_check, reason, summary, worst_slice
+from sightline.gate.words import attempt_sentence, escaped, headline, overall_check, reason, summary, worst_slice
 from tests.unit.gate.rich_verdict import OVERRIDE, budget, paired, rich_verdict, waived_verdict
 
 GOOD = paired("overall", "overall", reference=0.874, value=0.912, interval=(0.019, 0.057), margin=0.03)
