@@ -1,5 +1,6 @@
 """Tiny datasets with a pattern that a small network learns in seconds."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
 from sightline.data.version import KIND, SPLITS, DatasetVersion
 from sightline.store.artifact import commit_artifact
@@ -25,6 +27,7 @@ def tiny_dataset(
     size_px: int = 32,
     seed: int = 7,
     leak: int = 0,
+    files: Path | None = None,
 ) -> DatasetVersion:
     """A committed dataset artifact in ``folder``: one bright shape per class on a noisy background, slices by ``site`` and ``light``.
 
@@ -35,6 +38,7 @@ def tiny_dataset(
         size_px: edge of the images, at least 16.
         seed: same seed, same bytes.
         leak: this many golden images are put into train a second time (a broken split, for negative tests).
+        files: write the images there as PNG files and point to them; without, locations lead nowhere.
     """
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
@@ -46,10 +50,14 @@ def tiny_dataset(
             if len(labels)
             else np.zeros((0, size_px, size_px, 3), np.uint8)
         )
-        ids = [sha256_bytes(image.tobytes()) for image in images]
+        encoded = [image.tobytes() if files is None else _png(image) for image in images]
+        ids = [sha256_bytes(data) for data in encoded]
         order = np.argsort(ids)
         pixels[split] = images[order]
-        rows += [_row(split, ids[i], int(labels[i]), number, classes) for number, i in enumerate(order)]
+        found = [_row(split, ids[i], int(labels[i]), number, classes) for number, i in enumerate(order)]
+        if files is not None:
+            found = [_with_file(row, files, encoded[i]) for row, i in zip(found, order, strict=True)]
+        rows += found
     if leak:
         pixels["train"] = np.concatenate([pixels["train"], pixels["golden"][:leak]])
         rows += [{**row, "split": "train"} for row in [row for row in rows if row["split"] == "golden"][:leak]]
@@ -71,6 +79,19 @@ def shape_image(label: int, size_px: int, rng: np.random.Generator) -> npt.NDArr
     )
     image[masks[label]] += rng.uniform(70, 120, 3)
     return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _png(image: npt.NDArray[np.uint8]) -> bytes:
+    target = io.BytesIO()
+    Image.fromarray(image).save(target, "PNG")
+    return target.getvalue()
+
+
+def _with_file(row: dict[str, Any], files: Path, data: bytes) -> dict[str, Any]:
+    path = files / row["location"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return {**row, "location": str(path)}
 
 
 def _row(split: str, sample_id: str, label: int, number: int, classes: Sequence[str]) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """Images in correlated groups: the tests for independent images keep their level with the counts of ``gate.clusters``."""
 
 import functools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sightline.gate import mcnemar, tango
-from sightline.gate.clusters import effective
+from sightline.gate import tango
+from sightline.gate.clusters import Effective, effective, independent
 from sightline.gate.evidence import Pair
 from tests.stats.size import FULL, RateExceededError, require_rate
 
@@ -32,17 +31,12 @@ def non_inferiority(broken: int, fixed: int, images: int, margin: float) -> floa
     return tango.non_inferiority_p(broken, fixed, images, margin)[0]
 
 
-@functools.cache
-def regression(broken: int, fixed: int) -> float:
-    return mcnemar.mid_p(broken, fixed)
-
-
 def promoted(pair: Pair, margin: float) -> bool:
     return non_inferiority(pair.num_broken, pair.num_fixed, pair.num_images, margin) <= ALPHA
 
 
-def blocked(pair: Pair) -> bool:
-    return regression(pair.num_broken, pair.num_fixed) <= ALPHA
+def blocked(found: Effective) -> bool:
+    return found.p_worse() <= ALPHA
 
 
 def clustered(rng, clusters: int, broken: float, fixed: float, together: float):
@@ -58,7 +52,7 @@ def rates(world, decide):
     """How many worlds are decided on the effective counts, and how many when clusters are ignored."""
     rng = np.random.default_rng(20)
     found = [effective(*clustered(rng, *world)) for _ in range(WORLDS)]
-    ignoring = [replace(one, promotion=one.plain, regression=one.plain) for one in found]
+    ignoring = [independent(one.plain) for one in found]
     return sum(map(decide, found)), sum(map(decide, ignoring))
 
 
@@ -73,7 +67,7 @@ def test_a_model_at_the_margin_is_promoted_no_more_often_than_claimed_and_ignori
 
 @pytest.mark.parametrize(("clusters", "churn", "together"), [(12, 0.1, 0.6), (20, 0.1, 1.0), (50, 0.03, 0.6), (200, 0.03, 0.3)])
 def test_an_equal_model_is_blocked_no_more_often_than_claimed_and_ignoring_clusters_is_caught(clusters, churn, together):
-    ours, ignoring = rates((clusters, churn, churn, together), lambda found: blocked(found.regression))
+    ours, ignoring = rates((clusters, churn, churn, together), blocked)
     require_rate(ours, WORLDS, ALPHA)
     with pytest.raises(RateExceededError):
         require_rate(ignoring, WORLDS, ALPHA)
@@ -85,5 +79,5 @@ def test_an_equal_model_still_passes_when_there_are_enough_clusters():
 
 
 def test_a_worse_model_is_still_found():
-    ours, _ = rates((200, 0.08, 0.02, 0.3), lambda found: blocked(found.regression))
+    ours, _ = rates((200, 0.08, 0.02, 0.3), blocked)
     assert ours / WORLDS > 0.8

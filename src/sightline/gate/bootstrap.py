@@ -14,9 +14,9 @@ Weights = npt.NDArray[np.float32]
 
 NOMINAL_SHARE = 0.4
 """A claim at alpha is tested at 0.4 alpha. At a true loss of AP equal to the margin the percentile bootstrap with nominal 5 % promotes 11.2 %
-of the time when the loss sits in a few images that break entirely (200 images, 1 200 worlds). With the cluster that was not seen (``_unseen``)
-and a claim of 5 % it promotes 7.2, 5.9, 5.0, 4.3 % at shares 1, 0.7, 0.5, 0.4 (400 images: 8.6, 6.5, 5.8, 4.3), and 1.7 % when the loss is
-spread over all images."""
+of the time when the loss sits in a few images that break entirely (200 images, 1 200 worlds). With the cluster that was not seen
+(``_unseen``) and a claim of 5 % it promotes 7.2, 5.9, 5.0, 4.3 % at shares 1, 0.7, 0.5, 0.4 (400 images: 8.6, 6.5, 5.8, 4.3), and 1.7 % when
+the loss is spread over all images."""
 
 _BLOCK_BYTES = 64_000_000
 # Differences of sums in another order differ in the last digits; a tie with the margin counts against promotion.

@@ -6,9 +6,13 @@ from math import ceil, floor
 import numpy as np
 import numpy.typing as npt
 
-from sightline.evaluate.paired import Ints
+from sightline.evaluate.paired import Floats, Ints
+from sightline.gate import mcnemar
 from sightline.gate.bootstrap import index_clusters
 from sightline.gate.evidence import BoolArray, Pair
+from sightline.gate.signflip import sign_flip
+
+_FLIPS, _SEED = 4000, 20_252
 
 PSEUDO_CLUSTERS = 6
 """Clusters whose images change all together that are added to those seen. A few clusters with a difference say little about how much images
@@ -22,16 +26,28 @@ class Effective:
     Attributes:
         plain: the counts as they are, for people.
         promotion: counts for a test of non-inferiority: all divided by the design effect, rounded towards "worse".
-        regression: counts for a test that shows a regression, rounded towards "not worse".
         design_effect: at least 1; variance of the mean difference over what it would be for independent images.
         num_clusters: groups.
+        moved_K: fixed minus broken images of each group in which any changed.
     """
 
     plain: Pair
     promotion: Pair
-    regression: Pair
     design_effect: float
     num_clusters: int
+    moved_K: Floats
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each image counts by itself."""
+        return self.num_clusters == self.plain.num_images
+
+    def p_worse(self) -> float:
+        """The p-value of H0 "not worse": mid-p McNemar, or swaps of whole groups, which need no design effect and no prior."""
+        if self.is_plain:
+            return mcnemar.mid_p(self.plain.num_broken, self.plain.num_fixed)
+        everything = {"": np.ones(len(self.moved_K), dtype=np.bool_)}
+        return sign_flip(self.moved_K, everything, None, num_flips=_FLIPS, seed=_SEED)[""].p_value
 
 
 def effective(old_N: BoolArray, new_N: BoolArray, clusters_N: Ints | None, *, alpha: float = 0.05) -> Effective:
@@ -56,12 +72,13 @@ def effective(old_N: BoolArray, new_N: BoolArray, clusters_N: Ints | None, *, al
         return independent(plain)
     effect = design_effect(new_N.astype(np.float64) - old_N.astype(np.float64), index_N)
     effect = max(1.0, effect) * student_inflation(num_clusters - 1, alpha)
-    return Effective(plain, _shrunk(plain, effect, against=True), _shrunk(plain, effect, against=False), effect, num_clusters)
+    moved_K = np.bincount(index_N, weights=new_N.astype(np.float64) - old_N)
+    return Effective(plain, _shrunk(plain, effect), effect, num_clusters, moved_K[moved_K != 0])
 
 
 def independent(pair: Pair) -> Effective:
     """The counts of images that each stand for themselves."""
-    return Effective(pair, pair, pair, 1.0, pair.num_images)
+    return Effective(pair, pair, 1.0, pair.num_images, np.zeros(0))
 
 
 def independent_share(right_N: BoolArray, clusters_N: Ints | None, *, alpha: float = 0.05) -> tuple[int, int]:
@@ -102,14 +119,10 @@ def student_inflation(degrees: int, alpha: float) -> float:
     return float((stdtrit(degrees, 1 - alpha) / ndtri(1 - alpha)) ** 2) if degrees else float("inf")
 
 
-def _shrunk(pair: Pair, effect: float, *, against: bool) -> Pair:
+def _shrunk(pair: Pair, effect: float) -> Pair:
     images = _down(pair.num_images / effect)
-    if against:
-        broken = min(_up(pair.num_broken / effect), images)
-        fixed = min(_down(pair.num_fixed / effect), images - broken)
-    else:
-        broken, fixed = _down(pair.num_broken / effect), _up(pair.num_fixed / effect)
-        images = max(images, broken + fixed)
+    broken = min(_up(pair.num_broken / effect), images)
+    fixed = min(_down(pair.num_fixed / effect), images - broken)
     share_old = pair.num_correct_old / pair.num_images if pair.num_images else 0.0
     right_old = min(max(round(share_old * images), broken), images - fixed)
     return Pair(images, right_old, right_old - broken + fixed, broken, fixed)

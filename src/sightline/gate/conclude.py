@@ -53,9 +53,9 @@ class Budget:
 def spend(subject: Subject, policy: GateConfig, registry: str) -> Budget:
     """Records the look and says what it may spend; the same question again costs nothing.
 
-    Without a registry nothing is remembered, and the look counts as the first.
+    Without a registry nothing is remembered, and the look counts as the first; a champion compared with itself is no look.
     """
-    if not registry:
+    if not registry or subject.candidate == subject.champion:
         return Budget(alpha=_alpha(subject, policy, 1))
     look = Look(subject.golden_digest, subject.images, subject.stage, subject.candidate, subject.champion)
     looks = record_look(registry, look)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.errors import DataError
-from sightline.evaluate.verdict import FILE, KIND, Case, Check, Confusion, Frozen, Override, Verdict, VerdictOutcome, read_verified
-from sightline.gate.blocking import blocking_checks, labels_needed, waived_checks
+from sightline.evaluate.verdict import FILE, KIND, Case, Check, Confusion, Flips, Frozen, Override, Verdict, VerdictOutcome, read_verified
+from sightline.gate.blocking import blocking, blocking_checks, labels_needed, waived_checks
 from sightline.gate.drawings import reach_of
 from sightline.gate.gallery import worst_slices_first
-from sightline.gate.values import change_text, count_of, day, images_text, interval_text, is_difference, listed, value_text
+from sightline.gate.values import change_text, count_of, day, explains, images_text, interval_text, is_difference, listed, value_text
 from sightline.gate.words import attempt_sentence, headline
 from sightline.store.artifact import open_artifact
 
@@ -62,9 +63,12 @@ class Explanation(Frozen):
         waived: checks that do not pass on their own.
         labels_needed: what would decide the open checks.
         slices: judged slices, worst first, at most 8.
+        discovered: weak slices that nobody declared; for information.
         errors: kinds of errors that grew most, at most 8.
         wrong_cases: must-pass cases with a wrong answer.
         images: the first newly broken images, or a first model's mistakes; of ``num_images_broken``.
+        num_fixed: images (of a detector: boxes) that are newly right.
+        folder: what the paths of all golden images, as far as they were recorded, begin with; ends with a slash or is empty.
         has_reference: there was a model to compare with.
         attempt: one sentence on looks and the alpha ledger.
     """
@@ -83,10 +87,13 @@ class Explanation(Frozen):
     overrides: tuple[Override, ...]
     labels_needed: tuple[Wanted, ...]
     slices: tuple[Check, ...]
+    discovered: tuple[Check, ...]
     errors: tuple[Confusion, ...]
     wrong_cases: tuple[Case, ...]
     images: tuple[BrokenImage, ...]
     num_images_broken: int
+    num_fixed: int
+    folder: str
     attempt: str
 
 
@@ -101,9 +108,10 @@ def explain(folder: Path) -> Explanation:
     """
     place = folder.parent if folder.name == FILE else folder
     verdict = read_verified(place)
-    images = _broken_images(place, verdict)
+    images, files = _broken_images(place, verdict)
     waived = tuple(waived_checks(verdict.checks))
-    slices = [check for check in worst_slices_first(verdict.checks) if check.kind != "discovered-slice" and check.outcome != "info"]
+    slices = worst_slices_first(verdict.checks)
+    judged = [check for check in slices if check.kind != "discovered-slice" and check.outcome != "info"]
     return Explanation(
         outcome=verdict.outcome,
         by_override=verdict.outcome == "pass" and bool(waived),
@@ -118,11 +126,14 @@ def explain(folder: Path) -> Explanation:
         waived=waived,
         overrides=verdict.overrides,
         labels_needed=tuple(Wanted(slice=name, num_images=number) for name, number in labels_needed(verdict.checks)),
-        slices=tuple(slices[:MAX_SLICES]),
+        slices=tuple(judged[:MAX_SLICES]),
+        discovered=tuple(check for check in slices if check.kind == "discovered-slice"),
         errors=_grown(verdict.errors),
         wrong_cases=tuple(case for case in verdict.cases if case.given != case.wanted),
         images=tuple(images[:MAX_IMAGES]),
         num_images_broken=max(len(images), verdict.flips.num_broken),
+        num_fixed=verdict.flips.num_fixed,
+        folder=_common_folder(files),
         attempt=attempt_sentence(verdict),
     )
 
@@ -133,15 +144,26 @@ def _grown(errors: Sequence[Confusion]) -> tuple[Confusion, ...]:
     return tuple(sorted(grown, key=lambda error: -(error.candidate - (error.reference or 0)))[:MAX_ERRORS])
 
 
-def _broken_images(folder: Path, verdict: Verdict) -> list[BrokenImage]:
-    """From the file that the task left, worst first; empty when it left none."""
+def _broken_images(folder: Path, verdict: Verdict) -> tuple[list[BrokenImage], list[str]]:
+    """From the file that the task left, worst first, and the paths of all images in it; empty when it left none."""
     artifact = open_artifact(folder, KIND)
     names = {entry.path for entry in artifact.manifest.files}
     if FLIPS in names:
-        return _from_flips(_table(artifact.file(FLIPS), ("location", "kind", "label")))
+        table = _table(artifact.file(FLIPS), ("location", "kind", "label"))
+        return _from_flips(table), _files(table)
     if PREDICTIONS in names and verdict.task == "classification":
-        return _from_predictions(_table(artifact.file(PREDICTIONS), ("sample_id", "label", "candidate", "champion")))
-    return []
+        table = _table(artifact.file(PREDICTIONS), ("sample_id", "label", "candidate", "champion"))
+        return _from_predictions(table), _files(table)
+    return [], []
+
+
+def _files(table: pd.DataFrame) -> list[str]:
+    return [_text(value) for value in table["location"]] if "location" in table.columns else []
+
+
+def _common_folder(files: Sequence[str]) -> str:
+    common = os.path.commonprefix(list(files))
+    return common[: common.rfind("/") + 1]
 
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -206,24 +228,27 @@ def describe(explanation: Explanation, width: int = 100) -> str:
     for override in explanation.overrides:
         text = f"Override by {override.who} until {day(override.until)}, for {listed(override.checks, at_most=10)}: “{override.why}”"
         lines += ["", *_wrapped(text, columns)]
-    lines += _section("What blocks", [line for check in explanation.blocking for line in _check_lines(check, columns)])
+    lines += _section("What blocks", _blocking_lines(explanation.blocking, columns))
     lines += _section("Waived; these do not pass", [line for check in explanation.waived for line in _check_lines(check, columns)])
     wanted = [f"  {one.num_images:>6}  {one.slice}" for one in explanation.labels_needed]
     lines += _section("Label about so many further images", wanted)
     lines += _section("Slices, worst first", _slice_lines(explanation.slices, columns))
-    cases = [f"  {case.location}: {case.given or 'no valid answer'} instead of {case.wanted}" for case in explanation.wrong_cases]
+    lines += _section("Weak slices that nobody declared", _discovered_lines(explanation, columns))
+    cases = [_case_line(case, explanation.folder) for case in explanation.wrong_cases]
     lines += _section("Must-pass cases that are wrong", cases)
     title = "Errors that grew, current → new" if explanation.has_reference else "Most frequent errors"
     lines += _section(title, [_error_line(error) for error in explanation.errors])
-    what = "Newly broken" if explanation.has_reference else "Mistakes"
-    lines += _section(f"{what} ({_shown(explanation)})", [line for image in explanation.images for line in _image_lines(image, columns)])
+    images = [line for image in explanation.images for line in _image_lines(image, columns, explanation.folder)]
+    lines += _section(_images_title(explanation), images)
     lines += ["", *_wrapped(explanation.attempt, columns)]
     return "\n".join(_printable(line) for line in lines) + "\n"
 
 
-def _shown(explanation: Explanation) -> str:
+def _images_title(explanation: Explanation) -> str:
     shown, total = len(explanation.images), explanation.num_images_broken
-    return f"{total}" if shown == total else f"the first {shown} of {total}"
+    what = "Newly broken" if explanation.has_reference else "Mistakes"
+    where = f", in {explanation.folder}" if explanation.folder else ""
+    return f"{what} ({total if shown == total else f'the first {shown} of {total}'}){where}"
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
@@ -232,6 +257,22 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 def _wrapped(text: str, columns: int) -> list[str]:
     return textwrap.wrap(" ".join(text.split()), columns, break_long_words=False) or [""]
+
+
+def _blocking_lines(checks: Sequence[Check], columns: int) -> list[str]:
+    blocks = blocking(checks)
+    lines = [line for check in blocks.open for line in _check_lines(check, columns)]
+    return [*lines, f"  … and {blocks.more}"] if blocks.more else lines
+
+
+def _discovered_lines(explanation: Explanation, columns: int) -> list[str]:
+    flips = Flips(num_broken=explanation.num_images_broken, num_fixed=explanation.num_fixed)
+    told = [check.model_copy(update={"detail": explains(check, flips)}) for check in explanation.discovered]
+    return [line for check in told for line in _check_lines(check, columns)]
+
+
+def _case_line(case: Case, folder: str) -> str:
+    return f"  {case.location.removeprefix(folder)}: {case.given or 'no valid answer'} instead of {case.wanted}"
 
 
 def _check_lines(check: Check, columns: int) -> list[str]:
@@ -244,6 +285,9 @@ def _check_lines(check: Check, columns: int) -> list[str]:
     numbers.append(images_text(check) if check.num_images else "")
     metric = f"{check.metric} " if check.metric not in {"accuracy", ""} and check.unit == "share" and check.value is not None else ""
     first = f"  {_MARKS[check.outcome]} {check.name}: {metric}{' · '.join(part for part in numbers if part)}".rstrip(": ")
+    whole = f"{first} · {check.detail}"
+    if check.detail and len(whole) <= columns:
+        return [whole]
     lines = textwrap.wrap(first, columns, subsequent_indent="    ", break_long_words=False, drop_whitespace=True) or [first]
     lines[0] = f"  {lines[0].lstrip()}"
     detail = textwrap.wrap(check.detail, columns - 4, break_long_words=False)
@@ -291,7 +335,7 @@ def _error_line(error: Confusion) -> str:
     return f"  {error.reference:>5} → {error.candidate:<5} {error.name}"
 
 
-def _image_lines(image: BrokenImage, columns: int) -> list[str]:
+def _image_lines(image: BrokenImage, columns: int, folder: str) -> list[str]:
     said = [image.kind, image.label, image.slice, image.detail]
     if not image.kind and image.candidate:
         sure = "" if image.confidence is None else f" ({image.confidence * 100:.0f} % sure)"
@@ -299,7 +343,9 @@ def _image_lines(image: BrokenImage, columns: int) -> list[str]:
     elif not image.kind:
         said[1] = f"no valid answer for {image.label}"
     text = " · ".join(part for part in said if part)
-    return textwrap.wrap(f"{image.image}  {text}", columns - 2, initial_indent="  ", subsequent_indent="      ", break_long_words=False)
+    return textwrap.wrap(
+        f"{image.image.removeprefix(folder)}  {text}", columns - 2, initial_indent="  ", subsequent_indent="      ", break_long_words=False
+    )
 
 
 def _cut(text: str, width: int) -> str:

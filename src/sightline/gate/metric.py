@@ -60,7 +60,7 @@ def metric_checks(
             _non_inferiority(question, own.get(name, metric).subset(rows), None if clusters_N is None else clusters_N[rows], policy)
         )
     others = {name: mask for name, mask in masks.items() if name not in policy.critical_slices}
-    return checks + _regressions(metric, others, clusters_N, policy, own)
+    return checks + score_regressions(metric, others, clusters_N, policy, own)
 
 
 def first_metric_checks(
@@ -158,9 +158,15 @@ def _numbers(name: str, boot: Bootstrap) -> dict[str, object]:
     return counts | ({"interval": boot.interval} if isfinite(boot.estimate) else {})
 
 
-def _regressions(
-    metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, policy: GateConfig, own: Mapping[str, PairedMetric]
+def score_regressions(
+    metric: PairedMetric,
+    masks: Mapping[str, BoolArray],
+    clusters_N: Ints | None,
+    policy: GateConfig,
+    own: Mapping[str, PairedMetric] | None = None,
 ) -> list[Check]:
+    """Regression detection on every slice by sign flips of the images' scores, group by group; see ``metric_checks``."""
+    own = own or {}
     tested = {name: mask for name, mask in masks.items() if np.count_nonzero(mask) >= policy.min_slice_images}
     # Warnings look at raw p-values, which must be able to reach the smallest step of the false discovery rate.
     smallest = min(policy.warn_fdr / max(len(tested), 1), policy.slice_alpha)
@@ -183,7 +189,7 @@ def _regressions(
         judged = {
             "p_value": flips.p_value,
             "test": f"sign flips of {metric.score_name}, regression",
-            "detail": f"{_found(outcome, flips, len(found), policy)}; {_of_set(part, rows)}",
+            "detail": "; ".join([_found(outcome, flips, len(found), policy), *_of_set(part, rows)]),
         }
         numbers = _score_numbers(part.score_name, scores.get(name, common)[:, rows], _clusters_of(clusters_N, rows), policy.slice_alpha)
         checks.append(Check(name=name, kind="slice", slice=name, required=True, outcome=outcome, **judged, **numbers))
@@ -198,10 +204,13 @@ def _clusters_of(clusters_N: Ints | None, rows: Ints) -> Ints | None:
     return None if clusters_N is None else clusters_N[rows]
 
 
-def _of_set(metric: PairedMetric, rows: Ints) -> str:
-    """The metric itself on a slice, in words: it is shown, and the scores of the images are what was tested."""
+def _of_set(metric: PairedMetric, rows: Ints) -> list[str]:
+    """The metric itself on a slice, in words, where it is not what was tested: the scores of the images."""
+    if metric.name == metric.score_name:
+        return []
     reference, value = metric.subset(rows).at(np.ones((1, len(rows)), dtype=np.float32))[0].tolist()
-    return f"{metric.name} {reference:.3f} → {value:.3f}" if isfinite(reference) and isfinite(value) else f"{metric.name} is not defined"
+    defined = isfinite(reference) and isfinite(value)
+    return [f"{metric.name} {reference:.3f} → {value:.3f}" if defined else f"{metric.name} is not defined"]
 
 
 def _score_numbers(name: str, scores_2M: Floats, clusters_M: Ints | None, alpha: float) -> dict[str, object]:

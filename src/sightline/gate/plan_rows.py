@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sightline.config.gate import GateConfig
 from sightline.evaluate.verdict import Frozen
 from sightline.gate import mcnemar, power
-from sightline.gate.worlds import Counts, Ints, Worlds, alarms, grown, passes, smallest_margin
+from sightline.gate.worlds import Counts, Ints, Worlds, alarms, grown, nearly_passes, passes, smallest_margin
 
 RowKind = Literal["overall", "critical-slice", "slice"]
 RowState = Literal["supported", "unsupported", "watched", "shown"]
@@ -179,15 +179,20 @@ def _exact_need(margin: float, alpha: float, churn: float) -> int:
 def _grouped_need(demand: Demand, part: Part, sizes_K: Ints) -> int:
     """Images for 80 % power in more groups of these sizes: scaled by the design effect, then corrected by simulation to 3 %."""
 
-    def holds(num_images: int) -> bool:
+    def holds(num_images: int, test: Callable[[Counts, float, float], npt.NDArray[np.bool_]] = nearly_passes) -> bool:
         worlds = min(_GROWN_WORLDS, max(100, _MOST_DRAWS // num_images))
         counts = Worlds.draw(grown(sizes_K, num_images), part.together, worlds).counts(part.churn)
-        return _share(passes(counts, demand.margin, demand.alpha)) >= power.POWER
+        return _share(test(counts, demand.margin, demand.alpha)) >= power.POWER
 
     independent = _exact_need(demand.margin, demand.alpha, part.churn)
     largest = float((sizes_K.astype(np.float64) ** 2).sum() / sizes_K.sum())
     start = ceil(independent * min(part.design_effect, largest))
-    return start if start > _MOST_GROWN else _first_images(holds, independent, start)
+    if start > _MOST_GROWN:
+        return start
+    found = _first_images(holds, independent, start)
+    while found <= _MOST_GROWN and not holds(found, passes):
+        found = ceil(found * (1 + _CLOSE_ENOUGH))
+    return found
 
 
 def _first_images(holds: Callable[[int], bool], low: int, start: int) -> int:

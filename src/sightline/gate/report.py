@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING
 
 from sightline.evaluate.slices import CROSS, PROPERTY_PREFIX
 from sightline.evaluate.verdict import Check, CheckOutcome, Confusion, Verdict
-from sightline.gate.blocking import blocking_checks, findings_first, labels_needed, waived_checks
+from sightline.gate.blocking import Blocking, blocking, blocking_checks, explained_by, findings_first, labels_needed, waived_checks
 from sightline.gate.drawings import Bar, ReliabilityCurve, Twin, bar, heat, plot, reach_of, twin
 from sightline.gate.gallery import MAX_PICTURES, Gallery, worst_slices_first
-from sightline.gate.values import change_text, count_of, day, images_text, interval_text, p_text, percent, points, value_text
+from sightline.gate.values import (
+    change_text,
+    count_of,
+    day,
+    explains,
+    images_text,
+    interval_text,
+    is_difference,
+    is_figure,
+    loss,
+    p_text,
+    percent,
+    points,
+    value_text,
+)
 from sightline.gate.words import attempt_sentence, find_overall
 
 if TYPE_CHECKING:
+    from sightline.gate.threshold_table import ThresholdRow, ThresholdTable
     from sightline.gate.variant_table import VariantColumn, VariantTable
 
 _WORDS: dict[CheckOutcome, str] = {
@@ -41,17 +57,24 @@ class Page:
         galleries: images that changed sides, see ``gate.gallery``; newly broken ones first.
         variants: every compiled variant on every slice; None without any.
         reliability: reliability curves, the current model first.
+        thresholds: from which confidence on the model may answer by itself; None where that was not looked at.
     """
 
     verdict: Verdict
     galleries: Sequence[Gallery] = ()
     variants: VariantTable | None = None
     reliability: Sequence[ReliabilityCurve] = ()
+    thresholds: ThresholdTable | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table; ``bar`` and ``twin`` are the drawings, None where there is nothing to draw."""
+    """One check of a table.
+
+    Attributes:
+        note: images, p-value and detail in one line.
+        bar: the interval as a drawing, None where there is nothing to draw; ``twin`` likewise.
+    """
 
     check: Check
     word: str
@@ -61,21 +84,29 @@ class Row:
     change: str
     interval: str
     images: str
-    p_value: str
+    note: str
     bar: Bar | None
     twin: Twin | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one kind of slice: ``open`` are seen at once, ``folded`` on a click, ``num_left`` only in verdict.json."""
+    """Rows of one kind.
+
+    Attributes:
+        open: seen at once; ``folded`` are seen on a click on ``more``, and ``num_left`` further ones are only in verdict.json.
+        paired: there are differences.
+        drawn: there are enough intervals for a column of their own.
+    """
 
     title: str
     note: str
     open: tuple[Row, ...]
     folded: tuple[Row, ...]
+    more: str
     num_left: int
     paired: bool
+    drawn: bool
 
 
 @dataclass(frozen=True)
@@ -107,15 +138,18 @@ def render(page: Page) -> str:
         sign=_SIGNS["waived" if by_override else verdict.outcome],
         **_check_tables(verdict),
         tables=_slice_tables(verdict.checks),
-        discovered=_rows(worst_slices_first(check for check in verdict.checks if check.kind == "discovered-slice")),
+        discovered=_discovered(verdict),
         variants=page.variants,
         variant_rows=variant_rows,
         variant_columns=variant_columns,
         robustness=_rows([check for check in verdict.checks if check.kind == "robustness"]),
         calibration=_rows([check for check in verdict.checks if check.kind == "calibration"]),
         plot=plot(page.reliability),
+        thresholds=page.thresholds,
+        decisions=_decisions(page.thresholds),
         errors=_error_rows(verdict.errors),
         open_errors=_OPEN_ERRORS,
+        open_rows=_OPEN_ROWS,
         galleries=_within_budget(page.galleries),
         max_pictures=MAX_PICTURES,
         wrong_cases=[case for case in verdict.cases if case.given != case.wanted],
@@ -125,17 +159,42 @@ def render(page: Page) -> str:
 
 
 def _check_tables(verdict: Verdict) -> dict[str, object]:
-    overall = find_overall(verdict.checks)
-    blocking, elsewhere = blocking_checks(verdict.checks), {"slice", "critical-slice", "discovered-slice", "robustness"}
+    overall, blocks = find_overall(verdict.checks), blocking(verdict.checks)
+    found, elsewhere = blocking_checks(verdict.checks), {"slice", "critical-slice", "discovered-slice", "robustness"}
+    rest = findings_first(check for check in verdict.checks if check.kind not in elsewhere and check not in found)
     return {
         "overall": _rows([overall])[0] if overall else None,
         "confidence": f"{100 - verdict.alpha * 100:.5g} %",
-        "num_blocking": len(blocking),
-        "blocking": _rows(blocking[:_MAX_ROWS]),
+        "num_blocking": len(found),
+        "blocking": _blocking_table(blocks, explained_by(found)),
         "waived": _rows(waived_checks(verdict.checks)),
         "labels": labels_needed(verdict.checks),
-        "checks": _rows(findings_first(check for check in verdict.checks if check.kind not in elsewhere and check not in blocking)),
+        "checks": _check_table([check for check in rest if not is_figure(check)]),
+        "figures": [(row, heat(_gain(row.check))) for row in _rows([check for check in rest if is_figure(check)])],
     }
+
+
+def _blocking_table(blocks: Blocking, explained: Mapping[str, str]) -> Table:
+    reach = reach_of([*blocks.open, *blocks.folded])
+    shown, folded = _rows(blocks.open, reach), _rows(blocks.folded[:_MAX_ROWS], reach)
+    parts = [(row, explained.get(row.check.slice)) for row in folded]
+    folded = [replace(row, note=f"part of {whole} · {row.note}") if whole else row for row, whole in parts]
+    return _folded(shown, folded, blocks.more, len(blocks.folded) - len(folded))
+
+
+def _check_table(checks: Sequence[Check]) -> Table:
+    return _folded(_rows(checks), (), "", 0)
+
+
+def _folded(shown: Sequence[Row], folded: Sequence[Row], more: str, num_left: int) -> Table:
+    """One or two intervals in a column would leave it empty; they are in the figures too."""
+    rows = [*shown, *folded]
+    drawn = 2 * sum(row.bar is not None for row in rows) >= len(rows) > 0
+    return Table("", "", tuple(shown), tuple(folded), more, num_left, any(row.change for row in rows), drawn)
+
+
+def _gain(check: Check) -> float | None:
+    return -loss(check) if is_difference(check) else None
 
 
 def _slice_tables(checks: Iterable[Check]) -> list[Table]:
@@ -157,8 +216,9 @@ def _slice_tables(checks: Iterable[Check]) -> list[Table]:
 def _table(title: str, note: str, rows: Sequence[Row]) -> Table:
     shown = rows[:_MAX_ROWS]
     start = _OPEN_ROWS if len(shown) > _OPEN_ROWS else len(shown)
-    paired = any(row.change for row in rows)
-    return Table(title, note, tuple(shown[:start]), tuple(shown[start:]), len(rows) - len(shown), paired)
+    more, num_left = count_of(len(shown) - start, "more slice"), len(rows) - len(shown)
+    paired, drawn = any(row.change for row in rows), any(row.bar for row in rows)
+    return Table(title, note, tuple(shown[:start]), tuple(shown[start:]), more, num_left, paired, drawn)
 
 
 def _rows(checks: Sequence[Check], reach: float = 0.0) -> list[Row]:
@@ -176,10 +236,23 @@ def _row(check: Check, reach: float) -> Row:
         change=change_text(check),
         interval=interval_text(check),
         images=images_text(check) if check.num_images else "",
-        p_value=p_text(check),
+        note=_note(check),
         bar=bar(check, reach),
         twin=twin(check),
     )
+
+
+def _note(check: Check) -> str:
+    p_value = p_text(check)
+    told = [images_text(check) if check.num_images else "", f"p {'' if p_value.startswith('<') else '= '}{p_value}" if p_value else ""]
+    return " · ".join(part for part in (*told, check.detail) if part)
+
+
+def _discovered(verdict: Verdict) -> Table | None:
+    """Weak slices that nobody declared, with what they explain: their masks cover one half of the images, so it may be more."""
+    found = worst_slices_first(check for check in verdict.checks if check.kind == "discovered-slice")
+    rows = [replace(row, note=explains(row.check, verdict.flips)) for row in _rows(found)]
+    return _table("", "", rows) if rows else None
 
 
 @dataclass(frozen=True)
@@ -215,6 +288,39 @@ def _variant(column: VariantColumn, slices: Sequence[str], rows: Sequence[int]) 
         cells.append(("–" if value is None else percent(value), change, heat(estimate)))
     sign = next((sign for outcome, sign in _SIGNS.items() if outcome == column.outcome), "")
     return VariantView(column, sign, tuple(cells), f"{lowest[1]} {points(lowest[0])}" if lowest[0] < 0 else "")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One class's threshold in words; ``tone`` and ``sign`` are those of an outcome."""
+
+    row: ThresholdRow
+    threshold: str
+    standing: str
+    tone: CheckOutcome
+    sign: str
+
+
+_STANDINGS: dict[str, CheckOutcome] = {"reached": "pass", "within chance": "inconclusive", "missed": "fail", "unknown": "info"}
+
+
+def _decisions(table: ThresholdTable | None) -> list[Decision]:
+    """Classes with a threshold first."""
+    if table is None:
+        return []
+    return [_decision(table, row) for row in sorted(table.rows, key=lambda row: row.threshold is None)]
+
+
+def _decision(table: ThresholdTable, row: ThresholdRow) -> Decision:
+    standing = table.standing(row.golden)
+    tone = _STANDINGS[standing]
+    return Decision(row, "" if row.threshold is None else _threshold_text(row.threshold), standing, tone, _SIGNS[tone])
+
+
+def _threshold_text(threshold: float) -> str:
+    # Rounded up, so that what is read keeps no more answers than what was chosen; close to 100 % a digit says nothing.
+    digits = 1 if threshold < 0.99 else 3
+    return f"{ceil(threshold * 100 * 10**digits - 1e-9) / 10**digits:.{digits}f} %"
 
 
 def _error_rows(errors: Sequence[Confusion]) -> list[ErrorRow]:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from sightline.evaluate.thresholds import ClassThreshold, apply, choose, fewest_answers
+from sightline.evaluate.thresholds import Applied, ClassThreshold, apply, choose, fewest_answers
+from sightline.evaluate.verdict import Frozen
 from sightline.gate.bounds import lower_bound, upper_bound
 from sightline.store.artifact import write_file
 
@@ -33,23 +32,17 @@ class Kept:
         num_answers: all answers that are looked at.
         num_kept: those at or above the threshold.
         num_right: right ones among the kept.
-        interval: two-sided 95 % Clopper-Pearson interval of the share of right ones; None when none is kept.
+        coverage: the share of the answers that is kept, in [0, 1]; 0 without answers.
+        precision: the share of right ones among the kept; None when none is kept.
+        interval: two-sided 95 % Clopper-Pearson interval of the precision; None when none is kept.
     """
 
     num_answers: int
     num_kept: int
     num_right: int
+    coverage: float
+    precision: float | None
     interval: tuple[float, float] | None
-
-    @property
-    def coverage(self) -> float:
-        """The share of the answers that is kept, in [0, 1]; 0 without answers."""
-        return self.num_kept / self.num_answers if self.num_answers else 0.0
-
-    @property
-    def precision(self) -> float | None:
-        """The share of right answers among the kept; None when none is kept."""
-        return self.num_right / self.num_kept if self.num_kept else None
 
 
 @dataclass(frozen=True)
@@ -119,20 +112,22 @@ def threshold_table(
     applied = apply(chosen, golden, golden_labels)
     fewest = fewest_answers(chosen.target, chosen.level)
     rows = tuple(
-        ThresholdRow(on_validation.name, on_validation.threshold, _kept(on_validation), _kept(on_golden), _reason(on_validation, fewest))
-        for on_validation, on_golden in zip(chosen.classes, applied.classes, strict=True)
+        ThresholdRow(seen.name, seen.threshold, _class_kept(seen), _class_kept(measured), _reason(seen, fewest))
+        for seen, measured in zip(chosen.classes, applied.classes, strict=True)
     )
-    overall = Kept(applied.num_images, applied.num_kept, applied.num_right, _interval(applied.num_right, applied.num_kept))
+    overall = _kept(applied, applied.num_images)
     return ThresholdTable(chosen.target, chosen.level, rows, overall)
 
 
-def _kept(part: ClassThreshold) -> Kept:
-    return Kept(part.num_answers, part.num_kept, part.num_right, _interval(part.num_right, part.num_kept))
+def _class_kept(part: ClassThreshold) -> Kept:
+    return _kept(part, part.num_answers)
 
 
-def _interval(num_right: int, num_kept: int) -> tuple[float, float] | None:
+def _kept(part: ClassThreshold | Applied, num_answers: int) -> Kept:
     each = (1 - _CONFIDENCE) / 2
-    return (lower_bound(num_right, num_kept, each), upper_bound(num_right, num_kept, each)) if num_kept else None
+    bounds = [bound(part.num_right, part.num_kept, each) for bound in (lower_bound, upper_bound)]
+    interval = (bounds[0], bounds[1]) if part.num_kept else None
+    return Kept(num_answers, part.num_kept, part.num_right, part.coverage, part.precision, interval)
 
 
 def _reason(part: ClassThreshold, fewest: int) -> str:
@@ -143,47 +138,16 @@ def _reason(part: ClassThreshold, fewest: int) -> str:
     return "its most confident validation answers are wrong too often"
 
 
-class _KeptRecord(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    num_answers: int
-    num_kept: int
-    num_right: int
-    coverage: float
-    precision: float | None
-    interval: tuple[float, float] | None
+class ThresholdsRecord(Frozen):
+    """``thresholds.json``; the fields are those of ``ThresholdTable``."""
 
-
-class _RowRecord(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    name: str
-    threshold: float | None
-    validation: _KeptRecord
-    golden: _KeptRecord
-    reason: str
-
-
-class ThresholdsRecord(BaseModel):
-    """``thresholds.json``: the table with coverage and precision written out; the fields are those of ``ThresholdTable``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     schema_version: Literal[1] = 1
     target: float
     level: float
-    rows: tuple[_RowRecord, ...]
-    overall: _KeptRecord
+    rows: tuple[ThresholdRow, ...]
+    overall: Kept
 
 
 def write_thresholds(folder: Path, table: ThresholdTable) -> None:
     """Writes ``thresholds.json`` into ``folder``."""
-    rows = tuple(
-        _RowRecord(
-            name=row.name, threshold=row.threshold, validation=_record(row.validation), golden=_record(row.golden), reason=row.reason
-        )
-        for row in table.rows
-    )
-    record = ThresholdsRecord(target=table.target, level=table.level, rows=rows, overall=_record(table.overall))
-    write_file(folder / FILE, record.model_dump_json(indent=1).encode())
-
-
-def _record(kept: Kept) -> _KeptRecord:
-    return _KeptRecord(**asdict(kept), coverage=kept.coverage, precision=kept.precision)
+    write_file(folder / FILE, ThresholdsRecord(**asdict(table)).model_dump_json(indent=1).encode())

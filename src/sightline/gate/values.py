@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Sequence
 
-from sightline.evaluate.verdict import Check
+from sightline.evaluate.verdict import Check, Flips
 
 # Scores that the field quotes as decimals; every other share is a percentage.
 SCORES = frozenset({"AP", "AP50", "AR", "mIoU", "IoU", "Dice", "macro F1"})
@@ -103,6 +103,16 @@ def images_text(check: Check) -> str:
     """How much evidence there is, e.g. "340 images" or "340 images in 28 groups"."""
     groups = f" in {count_of(check.num_clusters, 'group')}" if 0 < check.num_clusters < check.num_images else ""
     return f"{count_of(check.num_images, 'image')}{groups}"
+
+
+def explains(check: Check, flips: Flips) -> str:
+    """How many of the newly broken images are in a discovered slice; empty when none is known.
+
+    "At least", because such a slice holds images of one half only.
+    """
+    if not check.num_broken or not flips.num_broken:
+        return ""
+    return f"explains at least {check.num_broken} of the {count_of(flips.num_broken, 'newly broken image')}"
 
 
 def _signed(value: float, digits: int) -> str:

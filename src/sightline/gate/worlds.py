@@ -18,8 +18,9 @@ _SEED = 21
 _ROUNDING = 1e-9
 _LEVEL = 0.05
 """The level at which the gate inflates its design effects for few groups."""
-# Between these the exact p-value may be on the other side of alpha than the normal one, as a share of the critical score.
-_DOUBT, _FEW_IMAGES = 0.15, 60
+# The exact test's critical score is the normal one times 0.99 to 1.08, mostly 1.02 (62 to 600 images, margins 1 to 10 points, alpha 0.0003
+# to 0.05); below 60 images it may be anywhere.
+_LEAST, _TYPICAL, _MOST, _FEW_IMAGES = 0.97, 1.02, 1.1, 60
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,19 @@ def design_effects(broken_WK: Ints, fixed_WK: Ints, sizes_K: Ints) -> Floats:
 
 def passes(counts: Counts, margin: float, alpha: float) -> BoolArray:
     """In which worlds non-inferiority is shown: the p-value is at most ``alpha``, exact where the normal score leaves a doubt."""
-    scores = _scores(counts, margin)
+    scores_W = _scores(counts, margin)
     critical = NormalDist().inv_cdf(1 - alpha)
-    passed: BoolArray = scores >= critical
-    doubt = (np.abs(scores - critical) < _DOUBT * critical) | (counts.images_W < _FEW_IMAGES)
+    passed: BoolArray = scores_W >= _MOST * critical
+    doubt = (scores_W >= _LEAST * critical) & ~passed | (counts.images_W < _FEW_IMAGES)
     for world in np.flatnonzero(doubt):
         outcome = int(counts.broken_W[world]), int(counts.fixed_W[world]), int(counts.images_W[world])
         passed[world] = _non_inferiority_p(*outcome, margin) <= alpha
+    return passed
+
+
+def nearly_passes(counts: Counts, margin: float, alpha: float) -> BoolArray:
+    """The same by the normal score with the correction that is typical of the exact test; a hundred times faster."""
+    passed: BoolArray = (_scores(counts, margin) >= _TYPICAL * NormalDist().inv_cdf(1 - alpha)) & (counts.images_W > 0)
     return passed
 
 
@@ -150,8 +157,7 @@ def alarms(counts: Counts, threshold: float) -> BoolArray:
 
 def smallest_margin(counts: Counts, alpha: float, share: float = power.POWER) -> float | None:
     """The smallest margin, in steps of 0.1 points up to 50, that is passed in this share of the worlds; None where there is none."""
-    critical = NormalDist().inv_cdf(1 - alpha)
-    found = power.first_true(lambda step: float((_scores(counts, step / 1000) >= critical).mean()) >= share, 1, 500)
+    found = power.first_true(lambda step: float(nearly_passes(counts, step / 1000, alpha).mean()) >= share, 1, 500)
     while found <= 500:
         if float(passes(counts, found / 1000, alpha).mean()) >= share:
             return found / 1000

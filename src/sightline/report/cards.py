@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from sightline.report import figures
 from sightline.report.evidence import RunEvidence, StepEvidence
 from sightline.report.sentence import last_verdict
+from sightline.report.values import change_text, title_of, value_text
 from sightline.report.views import BenchmarkView, CheckView, DeploymentView, DriftView, VariantView, VerdictView
 
 _NOT_REACHED = "not reached"
+_WAIVED = "does not pass, waived by a person"
 
 
 @dataclass(frozen=True)
 class Card:
-    """A figure: its name, its value, one line below it, and whether it is good, bad or neither."""
+    """A figure: its name, its value, one line below it, and whether it is good, bad, waived or none of these."""
 
     name: str
     value: str
@@ -21,7 +23,7 @@ class Card:
 
 
 def build_cards(run: RunEvidence | None, monitor: StepEvidence | None) -> list[Card]:
-    """Accuracy, worst slice, latency, size, canary and drift; of a run that only monitored, drift alone.
+    """The verdict's metric, worst slice, latency, size, canary and drift; of a run that only monitored, drift alone.
 
     Args:
         run: the run that decided; None when there is none.
@@ -30,39 +32,52 @@ def build_cards(run: RunEvidence | None, monitor: StepEvidence | None) -> list[C
     verdict = last_verdict(run) if run else None
     variants = _variants(run)
     deployment = run.step("deploy") if run else None
-    found = [_accuracy(verdict), _worst_slice(verdict), _latency(*variants), _size(*variants), _canary(deployment)]
+    found = [_overall(verdict), _worst_slice(verdict), _latency(*variants), _size(*variants), _canary(deployment)]
     reached = any(card.value != _NOT_REACHED for card in found)
     return [*(found if reached else []), *([_drift(monitor)] if monitor else [])]
 
 
 def worst_slice(verdict: VerdictView | None) -> CheckView | None:
-    """The judged slice that lost most against the champion, or has the lowest accuracy when there is none; small ones are not judged."""
+    """The judged slice with the largest certain loss, or without a champion the lowest value; small and discovered ones are not judged."""
     known = [check for check in (verdict.slices if verdict else ()) if check.required and check.value is not None]
-    if any(check.is_difference for check in known):
-        return min((check for check in known if check.is_difference), key=lambda check: check.estimate or 0.0)
-    return min(known, key=lambda check: check.value or 0.0, default=None)
+    paired = [check for check in known if check.is_paired]
+    return max(paired or known, key=lambda check: (check.certain_loss, check.loss), default=None)
 
 
-def _accuracy(verdict: VerdictView | None) -> Card:
-    overall = verdict.overall if verdict else None
-    if verdict is None or overall is None:
-        return Card("Accuracy", _NOT_REACHED if verdict is None else figures.MISSING)
-    tone = {"pass": "good", "fail": "bad"}.get(overall.outcome, "")
-    if overall.reference is None:
-        low = overall.low
-        detail = f"no champion to compare with{f' · at least {figures.percent(low)}' if low is not None else ''}"
+def _overall(verdict: VerdictView | None) -> Card:
+    # Without a verdict nobody knows yet which metric decides.
+    if verdict is None:
+        return Card("Golden images", _NOT_REACHED)
+    name, overall = title_of(verdict.metric) or "Golden images", verdict.overall
+    if overall is None or overall.value is None:
+        return Card(name, figures.MISSING)
+    if overall.reference is not None:
+        detail = f"champion {value_text(overall, overall.reference)}{_joined(change_text(overall))}"
     else:
-        detail = f"champion {figures.percent(overall.reference)} · {figures.points(overall.estimate)} points"
-    return Card("Accuracy", figures.percent(overall.value), detail, tone)
+        detail = f"no champion to compare with{_joined(f'at least {value_text(overall, overall.low)}' if overall.low is not None else '')}"
+    return Card(name, value_text(overall, overall.value), detail + _joined(_waived(overall)), _tone(overall))
 
 
 def _worst_slice(verdict: VerdictView | None) -> Card:
     worst = worst_slice(verdict)
     if worst is None:
         return Card("Worst slice", _NOT_REACHED if verdict is None else "no slices")
-    change = f"{figures.points(worst.estimate)} points · " if worst.is_difference else ""
-    detail = f"{worst.slice or worst.name} · {change}{figures.count(worst.num_images)} images"
-    return Card("Worst slice", figures.percent(worst.value), detail, {"fail": "bad"}.get(worst.outcome, ""))
+    images = f"{figures.count(worst.num_images)} images"
+    detail = f"{worst.slice or worst.name}{_joined(change_text(worst))}{_joined(images)}{_joined(_waived(worst))}"
+    tone = "" if worst.outcome == "pass" else _tone(worst)
+    return Card("Worst slice", value_text(worst, worst.value), detail, tone)
+
+
+def _waived(check: CheckView) -> str:
+    return _WAIVED if check.outcome == "waived" else ""
+
+
+def _tone(check: CheckView) -> str:
+    return {"pass": "good", "fail": "bad", "waived": "waived"}.get(check.outcome, "")
+
+
+def _joined(text: str) -> str:
+    return f" · {text}" if text else ""
 
 
 def _variants(run: RunEvidence | None) -> tuple[VariantView | None, VariantView | None]:

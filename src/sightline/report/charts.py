@@ -35,7 +35,9 @@ class Axes:
     high: float | None = None
 
 
-def interval_bar(low: float | None, estimate: float | None, high: float | None, *, margin: float | None, span: float) -> str:
+def interval_bar(
+    low: float | None, estimate: float | None, high: float | None, *, margin: float | None, span: float, lower_is_better: bool = False
+) -> str:
     """A difference with its interval around zero, and the margin that it must not cross.
 
     Args:
@@ -44,6 +46,7 @@ def interval_bar(low: float | None, estimate: float | None, high: float | None, 
         high: upper bound; None draws the bar to the right edge.
         margin: largest tolerated loss as a positive share; None draws no line.
         span: half the width of the scale, above 0.
+        lower_is_better: a rise is the loss, so the margin stands to the right of zero.
     """
     width = 150.0
 
@@ -54,7 +57,8 @@ def interval_bar(low: float | None, estimate: float | None, high: float | None, 
     stop = x(span if high is None else high)
     parts = [f'<line class="grid" x1="5" y1="11" x2="{width - 5}" y2="11"/><line class="zero" x1="{x(0)}" y1="2" x2="{x(0)}" y2="20"/>']
     if margin is not None:
-        parts.append(f'<line class="margin" x1="{x(-margin)}" y1="2" x2="{x(-margin)}" y2="20"/>')
+        at = x(margin if lower_is_better else -margin)
+        parts.append(f'<line class="margin" x1="{at}" y1="2" x2="{at}" y2="20"/>')
     if low is not None or high is not None:
         parts.append(f'<line class="interval" x1="{start}" y1="11" x2="{stop}" y2="11"/>')
     if estimate is not None:

@@ -13,7 +13,17 @@ from sightline.report.evidence import RunEvidence, StepEvidence, read_runs
 from sightline.report.judge import Judgement, judge
 from sightline.report.page import Page, render
 from sightline.report.sentence import headline
-from sightline.report.views import ArmView, BenchmarkView, DeploymentView, DriftView, Interval, SignalView, Status, VerdictView
+from sightline.report.views import (
+    ArmView,
+    BenchmarkView,
+    DeploymentView,
+    DriftView,
+    Interval,
+    OverrideView,
+    SignalView,
+    Status,
+    VerdictView,
+)
 from sightline.store.artifact import write_file
 
 REPORT = "report.html"
@@ -36,28 +46,33 @@ class StepSummary(_Frozen):
 
 
 class SliceSummary(_Frozen):
-    """The slice that lost most; ``difference`` is None without a champion."""
+    """The slice that lost most, see ``GateSummary``; ``difference`` is None without a champion."""
 
     name: str
-    accuracy: float | None
+    value: float | None
     difference: float | None
     num_images: int | None
 
 
 class GateSummary(_Frozen):
-    """One verdict; accuracies and differences are shares in [0, 1]."""
+    """One verdict; values and differences of ``metric`` are shares in [0, 1], ``waived`` names checks that ship without passing."""
 
     run: str
     stage: str
     outcome: str
     reason: str
-    accuracy: float | None
-    champion_accuracy: float | None
+    metric: str
+    value: float | None
+    champion_value: float | None
     difference: float | None
     interval: Interval | None
     worst_slice: SliceSummary | None
     golden_digest: str
     looks: int | None
+    attempt: int | None
+    alpha: float | None
+    waived: tuple[str, ...]
+    overrides: tuple[OverrideView, ...]
     candidate: str
 
 
@@ -185,13 +200,14 @@ def _gate(run_id: str, step: StepEvidence) -> GateSummary:
         stage=verdict.stage or step.record.name.removeprefix("gate-"),
         outcome=step.record.outcome or step.record.status,
         reason=verdict.reason or step.problem,
-        accuracy=overall.value if overall else None,
-        champion_accuracy=overall.reference if overall else None,
+        metric=verdict.metric,
+        value=overall.value if overall else None,
+        champion_value=overall.reference if overall else None,
         difference=overall.estimate if overall and overall.is_difference else None,
         interval=overall.interval if overall else None,
         worst_slice=SliceSummary(
             name=worst.slice or worst.name,
-            accuracy=worst.value,
+            value=worst.value,
             difference=worst.estimate if worst.is_difference else None,
             num_images=worst.num_images,
         )
@@ -199,6 +215,10 @@ def _gate(run_id: str, step: StepEvidence) -> GateSummary:
         else None,
         golden_digest=verdict.golden_digest,
         looks=verdict.looks,
+        attempt=verdict.attempt,
+        alpha=verdict.alpha,
+        waived=tuple(check.name for check in verdict.waived),
+        overrides=verdict.overrides,
         candidate=verdict.candidate,
     )
 

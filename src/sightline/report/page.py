@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from sightline.report import charts, figures
+from sightline.report import charts, figures, values
 from sightline.report.cards import build_cards
 from sightline.report.champions import Champions
 from sightline.report.evidence import RunEvidence
@@ -106,5 +106,6 @@ def _environment() -> "Environment":
     environment.filters["first_line"] = lambda text: text.strip().split("\n")[0]
     environment.globals["chart"] = SimpleNamespace(interval_bar=drawn(charts.interval_bar), share_bar=drawn(charts.share_bar))
     environment.globals["figure"] = SimpleNamespace(interval=figures.interval)
+    environment.globals["reading"] = values
     environment.globals["style"] = Markup((folder / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     return environment

@@ -10,6 +10,7 @@ from sightline.report.drawings import canary_charts, drift_charts, training_char
 from sightline.report.evidence import RunEvidence, StepEvidence
 from sightline.report.images import Examples, Flips, class_examples, flip_images, served_images
 from sightline.report.thumbnails import Thumbnails
+from sightline.report.variants import VariantTable, variant_table
 from sightline.report.views import (
     BenchmarkView,
     DatasetView,
@@ -19,6 +20,7 @@ from sightline.report.views import (
     HistoryView,
     ModelView,
     TrialView,
+    VariantsView,
     VariantView,
     VerdictView,
 )
@@ -48,10 +50,11 @@ class Entry(Generic[ViewT]):
 
 @dataclass(frozen=True)
 class GateEntry(Entry[VerdictView]):
-    """A gate: ``span`` is half the width of the interval bars' scale."""
+    """A gate: ``span`` is half the width of the interval bars' scale, ``variants`` None when they were not judged."""
 
     span: float = 0.1
     flips: Flips = field(default_factory=Flips)
+    variants: VariantTable | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ def _gate(run: RunEvidence, step: StepEvidence, thumbnails: Thumbnails) -> GateE
         _why_missing(step, view, "verdict.json"),
         span=_span(view),
         flips=flip_images(step, ingest, thumbnails) if view is not None else Flips(),
+        variants=variant_table(step.read("variants.json", VariantsView)),
     )
 
 

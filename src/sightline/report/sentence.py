@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from sightline.report import figures
-from sightline.report.evidence import RunEvidence, StepEvidence
+from sightline.report.evidence import RunEvidence
 from sightline.report.judge import Judgement
-from sightline.report.views import DeploymentView, DriftView, VerdictView
+from sightline.report.values import change_text, interval_text, value_text
+from sightline.report.views import CheckView, DeploymentView, DriftView, OverrideView, VerdictView
 
 WORDS = {"promoted": "Promoted", "rejected": "Rejected", "rolled-back": "Rolled back", "monitored": "Monitored", "failed": "Failed"}
 _DECISIONS = {
@@ -28,7 +29,7 @@ def headline(judgement: Judgement, run: RunEvidence | None, generation: int | No
         return f"Failed: {closed(judgement.reason)} {_after_failure(run)}".strip()
     verdict = last_verdict(run)
     if judgement.status == "promoted":
-        return " ".join([_replaces(verdict, generation), _evidence(run)])
+        return " ".join([f"{_replaces(verdict, generation)}{_by_override(run)}.", _evidence(run)])
     if judgement.status == "rejected":
         return f"Rejected: {_keeps(verdict)}. {closed(judgement.reason)}"
     if judgement.status == "rolled-back":
@@ -39,26 +40,21 @@ def headline(judgement: Judgement, run: RunEvidence | None, generation: int | No
     return f"Monitored: {_DECISIONS.get(decision, decision or 'no decision was recorded')}. {closed(drift.reason if drift else '')}".strip()
 
 
-def last_gate(run: RunEvidence) -> tuple[StepEvidence, VerdictView] | None:
-    """The verdict on what ships: of the compiled model when the run got so far, else of the trained one."""
-    for name in ("gate-compiled", "gate-trained"):
-        step = run.step(name)
-        verdict = step.read("verdict.json", VerdictView) if step else None
-        if step is not None and verdict is not None:
-            return step, verdict
-    return None
-
-
 def last_verdict(run: RunEvidence) -> VerdictView | None:
-    """As ``last_gate``, without the step."""
-    found = last_gate(run)
-    return found[1] if found else None
+    """The verdict on what ships: of the compiled model when the run got so far, else of the trained one."""
+    return next(iter(_verdicts(run)), None)
 
 
-def confidence(step: StepEvidence) -> str:
+def _verdicts(run: RunEvidence) -> list[VerdictView]:
+    """Every verdict of the run that can be read, the one on what ships first."""
+    steps = [step for name in ("gate-compiled", "gate-trained") if (step := run.step(name)) is not None]
+    return [verdict for step in steps if (verdict := step.read("verdict.json", VerdictView)) is not None]
+
+
+def confidence(verdict: VerdictView) -> str:
     """The level of the gate's two-sided intervals, e.g. "90 % " for one-sided tests at 5 %; empty when it is not recorded."""
-    alpha = step.artifact.manifest.config.get("alpha") if step.artifact else None
-    return f"{figures.percent(1 - 2 * alpha, 0)} " if isinstance(alpha, float) and 0 < alpha < 0.5 else ""
+    alpha = verdict.alpha
+    return f"{100 - 200 * alpha:.5g}\u202f% " if alpha is not None and 0 < alpha < 0.5 else ""
 
 
 def closed(text: str) -> str:
@@ -79,8 +75,29 @@ def _after_failure(run: RunEvidence | None) -> str:
 def _replaces(verdict: VerdictView | None, generation: int | None) -> str:
     name = f"generation {generation}" if generation else "the candidate"
     if verdict is not None and verdict.champion_generation:
-        return f"Promoted: {name} replaces generation {verdict.champion_generation}."
-    return f"Promoted: {name} is the first champion." if verdict is not None else f"Promoted: {name} is the new champion."
+        return f"Promoted: {name} replaces generation {verdict.champion_generation}"
+    return f"Promoted: {name} is the first champion" if verdict is not None else f"Promoted: {name} is the new champion"
+
+
+def _by_override(run: RunEvidence) -> str:
+    """Who let it through which checks, at either gate; empty when every check passed on its own."""
+    verdicts = _verdicts(run)
+    names = list(dict.fromkeys(check.name for verdict in verdicts for check in verdict.waived))
+    if not names:
+        return ""
+    found = dict.fromkeys(_signed_by(one) for verdict in verdicts for one in verdict.overrides if set(one.checks) & set(names))
+    who = _listed(list(found)) if found else "a person whom the verdict does not name"
+    return f", only by override: {who} waived {_listed(_in_line(names))}, which {'does' if len(names) == 1 else 'do'} not pass"
+
+
+def _signed_by(override: OverrideView) -> str:
+    until = f" (until {figures.moment(override.until)})" if override.until else ""
+    return f"{_in_line([override.who])[0] or 'somebody unnamed'}{until}"
+
+
+def _in_line(names: Sequence[str]) -> list[str]:
+    """Names that do not end the sentence: the page splits it at the first full stop before a space."""
+    return [" ".join(name.split()).replace(". ", ".\u00a0") for name in names]
 
 
 def _keeps(verdict: VerdictView | None) -> str:
@@ -90,32 +107,43 @@ def _keeps(verdict: VerdictView | None) -> str:
 
 
 def _evidence(run: RunEvidence) -> str:
-    gate = last_gate(run)
-    parts = [_accuracy(*gate), _slices(gate[1])] if gate else []
+    verdict = last_verdict(run)
+    parts = [_overall(verdict), _slices(verdict)] if verdict else []
     parts = [part for part in (*parts, _canary(run)) if part]
     return closed("; ".join(parts)) or "The numbers behind it are not available any more."
 
 
-def _accuracy(step: StepEvidence, verdict: VerdictView) -> str:
+def _overall(verdict: VerdictView) -> str:
     overall = verdict.overall
     if overall is None or overall.value is None:
         return ""
     images = f" on {figures.count(verdict.num_images)} golden images" if verdict.num_images else ""
-    if overall.is_difference:
-        bounds = f", {confidence(step)}interval {figures.interval(overall.low, overall.high)}" if overall.interval else ""
-        change = f" ({figures.points(overall.estimate)} points{bounds})"
-    else:
-        change = f" (shown to be at least {figures.percent(overall.low)})" if overall.low is not None else ""
-    return f"overall accuracy {figures.percent(overall.value)}{change}{images}"
+    return f"overall {verdict.metric or 'result'} {value_text(overall, overall.value)}{_support(overall, verdict)}{images}"
+
+
+def _support(overall: CheckView, verdict: VerdictView) -> str:
+    """What the figure is compared with, in brackets."""
+    if overall.is_paired:
+        bounds = f", {confidence(verdict)}interval {interval_text(overall)}" if overall.interval else ""
+        return f" ({change_text(overall)}{bounds})"
+    if overall.reference is not None or overall.low is None:
+        return ""
+    # An open check has a lower bound too, which is below its limit.
+    known = f"at least {value_text(overall, overall.low)}"
+    return f" (shown to be {known})" if overall.outcome == "pass" else f" ({known} is shown, which does not pass)"
 
 
 def _slices(verdict: VerdictView) -> str:
-    if not verdict.slices:
-        return ""
+    """Only what the checks show: nothing about slices that were not judged; waived ones are in the first sentence."""
     worse = [check.slice or check.name for check in verdict.slices if check.outcome in {"fail", "warn"}]
-    if not worse:
-        return "no slice got worse" if verdict.champion_generation else "no slice below its limit"
-    return f"{_listed(worse)} {'needs' if len(worse) == 1 else 'need'} a look" if len(worse) <= 3 else f"{len(worse)} slices need a look"
+    if len(worse) > 3:
+        return f"{len(worse)} slices need a look"
+    if worse:
+        return f"{_listed(worse)} {'needs' if len(worse) == 1 else 'need'} a look"
+    if not any(check.required and check.outcome == "pass" for check in verdict.slices):
+        return ""
+    other = "other " if any(check.outcome == "waived" for check in verdict.slices) else ""
+    return f"no {other}slice is shown to be {'worse' if verdict.champion_generation else 'below its limit'}"
 
 
 def _canary(run: RunEvidence) -> str:
@@ -127,5 +155,6 @@ def _canary(run: RunEvidence) -> str:
     return f"{word} over {figures.count(deployment.requests)} requests"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(names: Sequence[str], at_most: int = 4) -> str:
+    shown = list(names) if len(names) <= at_most else [*names[: at_most - 1], f"{len(names) - at_most + 1} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -21,7 +21,9 @@ def change_text(check: CheckView) -> str:
     """Value minus reference in the check's unit, e.g. "−2.1 points" or "+0.3 ms"; empty when the estimate is no difference."""
     if not check.is_paired or check.estimate is None:
         return ""
-    return f"{figures.points(check.estimate)} points" if check.unit == "share" else f"{_signed(check.estimate)}{_NARROW}{check.unit}".strip()
+    return (
+        f"{figures.points(check.estimate)} points" if check.unit == "share" else f"{_signed(check.estimate)}{_NARROW}{check.unit}".strip()
+    )
 
 
 def interval_text(check: CheckView) -> str:
@@ -61,7 +63,7 @@ def metric_text(check: CheckView, verdict: VerdictView) -> str:
 
 
 def attempt_text(verdict: VerdictView) -> str:
-    """How often these golden images were looked at, and the level of this look, e.g. "look 4 at this golden set · attempt 3 · α 1.7 %"."""
+    """How often these golden images were looked at, and the level of this look: "look 4 at this golden set · … · α of this look 1.7 %"."""
     parts = [f"look {figures.count(verdict.looks)} at this golden set"]
     if verdict.attempt is not None:
         parts.append(f"attempt {figures.count(verdict.attempt)} in the alpha ledger")

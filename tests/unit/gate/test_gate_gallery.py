@@ -44,7 +44,9 @@ def _case(*, champion=True, broken=40) -> tuple[Evidence, GoldenPictures]:
 
     masks = slice_masks(split, CLASSES)
     old = answers(old_right) if champion else None
-    return Evidence("trained", labels, masks, answers(new_right), old, None, same_model=False), GoldenPictures(lambda row: split.pixels_NHWC[row], split.locations)
+    return Evidence("trained", labels, masks, answers(new_right), old, None, same_model=False), GoldenPictures(
+        lambda row: split.pixels_NHWC[row], split.locations
+    )
 
 
 def _checks():
