@@ -76,7 +76,7 @@ def _more(number: int, parts: int) -> str:
         return f"{number} more" if number else ""
     if parts < number:
         return f"{number} more, {parts} of them parts of failing slices"
-    return f"{number} more, {'parts' if parts > 1 else 'a part'} of failing slices"
+    return f"{number} more, {'parts of failing slices' if parts > 1 else 'part of a failing slice'}"
 
 
 def deciding_check(checks: Sequence[Check], outcome: VerdictOutcome) -> Check | None:

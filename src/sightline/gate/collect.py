@@ -19,6 +19,7 @@ from sightline.gate.budgets import check_budgets
 from sightline.gate.decide import require_known_slices
 from sightline.gate.evidence import BoolArray, Corrupted, Evidence
 from sightline.gate.measured import Incumbent, Measured, measure
+from sightline.gate.threshold_table import threshold_table
 from sightline.gate.variants import Candidate, live_answers, variant_table
 from sightline.models.bundle import ModelBundle
 from sightline.runtimes.base import EAGER
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sightline.config.gate import Corruption, GateConfig
     from sightline.data.version import DatasetVersion, Split
     from sightline.evaluate.verdict import Stage
+    from sightline.gate.threshold_table import ThresholdTable
     from sightline.gate.variant_table import VariantTable
     from sightline.registry.ledger import Champion
     from sightline.runtimes.endpoint import Endpoint, Live
@@ -140,10 +142,13 @@ class Case:
         champion = candidate if same_model else self._reference_answers("champion", self.champion, progress)
         eager = self._answers("trained weights", self.bundle, EAGER, progress) if self.stage == "compiled" else None
         clusters = self.clusters_N if policy.cluster == "group" else None
+        masks = self._masks(policy)
+        # A rule that says the same as a declared slice is no discovery, and two checks must not share a name.
+        weak = {name: mask for name, mask in self._discovered(candidate, champion, policy).items() if name not in masks}
         return Evidence(
             stage=self.stage,
             labels_N=self.golden.labels_N,
-            masks=self._masks(policy),
+            masks=masks,
             candidate=candidate,
             champion=champion,
             eager=eager,
@@ -154,7 +159,7 @@ class Case:
             anchor=self._anchor_answers(progress),
             anchor_generation=self.anchor.generation if self.anchor else 0,
             corrupted=self._corrupted(policy, progress),
-            discovered=self._discovered(candidate, champion, policy),
+            discovered=weak,
             alpha=alpha,
         )
 
@@ -183,6 +188,15 @@ class Case:
     @property
     def _variants(self) -> Candidate:
         return Candidate(self.bundle, self.golden, self.classes, self._answers_of, self.variant)
+
+    def thresholds(self, evidence: Evidence, progress: Progress) -> ThresholdTable | None:
+        """Decision thresholds of what ships, chosen on validation images; None without them or for a model not compiled."""
+        validation = self.version.split("val")
+        if self.stage != "compiled" or not len(validation):
+            return None
+        progress(f"choosing thresholds on {len(validation)} validation images")
+        answers = self.scorer(self.bundle, self.variant).answers(validation)
+        return threshold_table(answers, validation.labels_N, evidence.candidate, evidence.labels_N, self.classes)
 
     def ask(self, endpoint: Endpoint, progress: Progress) -> Live:
         """What a live endpoint answers to the golden images' files; it has to serve this very bundle."""

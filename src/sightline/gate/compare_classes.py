@@ -44,7 +44,10 @@ def read_classes(files: Files, policy: GateConfig) -> Classes:
     right = (new.predicted_N == truth.labels_N).astype(np.float64)
     before = 1.0 if current is None else (current.predicted_N == truth.labels_N).astype(np.float64)
     weak = discover(before - right, features, truth.clusters_N, truth.images, min_images=policy.min_slice_images)
-    return Classes(truth, current, new, masks | end_masks(values), weak if policy.discover_slices else {}, pictures)
+    masks |= end_masks(values)
+    # A rule that says the same as a declared slice is no discovery, and two checks must not share a name.
+    weak = {name: mask for name, mask in weak.items() if policy.discover_slices and name not in masks}
+    return Classes(truth, current, new, masks, weak, pictures)
 
 
 @dataclass(frozen=True)

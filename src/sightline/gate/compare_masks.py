@@ -108,6 +108,7 @@ class Masks:
         judge = metric_checks if self.counts[0] else first_metric_checks
         checks = [*case_checks(self._cases(policy)), *judge(metric, masks, clusters, policy, alpha), *self._by_class(policy)]
         weak = self._weak(metric, policy) if policy.discover_slices else {}
+        weak = {name: mask for name, mask in weak.items() if name not in masks}
         return [*checks, *discovered_metric_checks(metric, weak, is_first=self.counts[0] is None)]
 
     def _weak(self, metric: OverlapMetric, policy: GateConfig) -> dict[str, BoolArray]:

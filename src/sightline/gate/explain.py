@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.errors import DataError
-from sightline.evaluate.verdict import FILE, KIND, Case, Check, Confusion, Flips, Frozen, Override, Verdict, VerdictOutcome, read_verified
+from sightline.evaluate.verdict import FILE, KIND, Case, Check, Confusion, Frozen, Override, Verdict, VerdictOutcome, read_verified
 from sightline.gate.blocking import blocking, blocking_checks, labels_needed, waived_checks
 from sightline.gate.drawings import reach_of
 from sightline.gate.gallery import worst_slices_first
@@ -67,7 +67,6 @@ class Explanation(Frozen):
         errors: kinds of errors that grew most, at most 8.
         wrong_cases: must-pass cases with a wrong answer.
         images: the first newly broken images, or a first model's mistakes; of ``num_images_broken``.
-        num_fixed: images (of a detector: boxes) that are newly right.
         folder: what the paths of all golden images, as far as they were recorded, begin with; ends with a slash or is empty.
         has_reference: there was a model to compare with.
         attempt: one sentence on looks and the alpha ledger.
@@ -92,7 +91,6 @@ class Explanation(Frozen):
     wrong_cases: tuple[Case, ...]
     images: tuple[BrokenImage, ...]
     num_images_broken: int
-    num_fixed: int
     folder: str
     attempt: str
 
@@ -132,7 +130,6 @@ def explain(folder: Path) -> Explanation:
         wrong_cases=tuple(case for case in verdict.cases if case.given != case.wanted),
         images=tuple(images[:MAX_IMAGES]),
         num_images_broken=max(len(images), verdict.flips.num_broken),
-        num_fixed=verdict.flips.num_fixed,
         folder=_common_folder(files),
         attempt=attempt_sentence(verdict),
     )
@@ -162,8 +159,12 @@ def _files(table: pd.DataFrame) -> list[str]:
 
 
 def _common_folder(files: Sequence[str]) -> str:
-    common = os.path.commonprefix(list(files))
-    return common[: common.rfind("/") + 1]
+    if not files:
+        return ""
+    # What the first and the last in sorted order begin with, all do.
+    first, last = min(files).split("/")[:-1], max(files).split("/")[:-1]
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return "".join(f"{name}/" for name, _ in shared)
 
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -266,8 +267,7 @@ def _blocking_lines(checks: Sequence[Check], columns: int) -> list[str]:
 
 
 def _discovered_lines(explanation: Explanation, columns: int) -> list[str]:
-    flips = Flips(num_broken=explanation.num_images_broken, num_fixed=explanation.num_fixed)
-    told = [check.model_copy(update={"detail": explains(check, flips)}) for check in explanation.discovered]
+    told = [check.model_copy(update={"detail": explains(check, explanation.num_images_broken)}) for check in explanation.discovered]
     return [line for check in told for line in _check_lines(check, columns)]
 
 
@@ -302,10 +302,12 @@ def _slice_lines(slices: Sequence[Check], columns: int) -> list[str]:
     name_width = min(max(len(check.slice) for check in slices), max(columns - _BAR_CELLS - 34, 16))
     start, end = (f"−{reach * 100:.0f}", f"+{reach * 100:.0f} pts") if paired else ("0 %", "100 %")
     axis = f"{start}{'0' if paired else '':^{_BAR_CELLS - 2 * len(start)}}{end}" if paired else f"{start:<{_BAR_CELLS - 5}}{end}"
-    lines = [f"    {'':<{name_width}}  {axis}"]
+    drawn = any(check.interval is not None for check in slices)
+    lines = [f"    {'':<{name_width}}  {axis}"] if drawn else []
     for check in slices:
         name, figure = _cut(check.slice, name_width), change_text(check) or value_text(check, check.value)
-        lines.append(f"  {_MARKS[check.outcome]} {name:<{name_width}}  {_bar(check, reach)}  {figure:>10}  n={check.num_images}")
+        drawing = f"  {_bar(check, reach)}" if drawn else ""
+        lines.append(f"  {_MARKS[check.outcome]} {name:<{name_width}}{drawing}  {figure:>10}  n={check.num_images}")
     return lines
 
 
@@ -343,9 +345,8 @@ def _image_lines(image: BrokenImage, columns: int, folder: str) -> list[str]:
     elif not image.kind:
         said[1] = f"no valid answer for {image.label}"
     text = " · ".join(part for part in said if part)
-    return textwrap.wrap(
-        f"{image.image.removeprefix(folder)}  {text}", columns - 2, initial_indent="  ", subsequent_indent="      ", break_long_words=False
-    )
+    whole = f"{image.image.removeprefix(folder)}  {text}"
+    return textwrap.wrap(whole, columns - 2, initial_indent="  ", subsequent_indent="      ", break_long_words=False)
 
 
 def _cut(text: str, width: int) -> str:

@@ -15,6 +15,7 @@ from sightline.gate.drawings import reliability_curves
 from sightline.gate.evidence import Evidence, Pair
 from sightline.gate.gallery import GoldenPictures, classification_galleries
 from sightline.gate.report import Page, render
+from sightline.gate.threshold_table import write_thresholds
 from sightline.gate.variants import endpoint_checks, write_variants
 from sightline.gate.words import summary
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 
 def judge(case: Case, subject: Subject, terms: Terms, folder: Path, progress: Progress, *, live: Live | None = None) -> Verdict:
-    """The signed verdict; ``folder`` gets verdict.json, report.html, summary.md, predictions.parquet and variants.json.
+    """The signed verdict; ``folder`` gets verdict.json, report.html, summary.md, predictions.parquet and, for what ships,
+    variants.json and thresholds.json.
 
     Args:
         case: candidate, data and references.
@@ -45,11 +47,15 @@ def judge(case: Case, subject: Subject, terms: Terms, folder: Path, progress: Pr
     variants = case.variants(evidence, terms.policy, progress, live=live)
     if variants is not None:
         write_variants(folder, variants, candidate=subject.candidate, golden_digest=subject.golden_digest)
+    thresholds = case.thresholds(evidence, progress)
+    if thresholds is not None:
+        write_thresholds(folder, thresholds)
     page = Page(
         verdict=signed,
         galleries=classification_galleries(evidence, _pictures(case.golden), case.classes, signed.checks),
         variants=variants,
         reliability=reliability_curves(evidence),
+        thresholds=thresholds,
     )
     (folder / "report.html").write_text(render(page), encoding="utf-8")
     (folder / "summary.md").write_text(summary(signed), encoding="utf-8")

@@ -11,8 +11,8 @@ from sightline.errors import UsageError
 from sightline.evaluate.verdict import Frozen
 from sightline.gate import mcnemar, power
 from sightline.gate.multiplicity import tarone_holm
-from sightline.gate.plan_rows import Demand, Part, PlanRow, required_row, slice_rows
-from sightline.gate.worlds import Worlds, passes
+from sightline.gate.plan_rows import Demand, Part, PlanRow, required_row, slice_rows, swapped_slice_rows
+from sightline.gate.worlds import Swaps, Worlds, passes, swap_slices
 from sightline.registry.golden import ledger_alpha
 
 __all__ = ["ASSUMED_CHURN", "ASSUMED_TOGETHER", "Golden", "Plan", "PlanRow", "plan", "slice_alarms"]
@@ -136,13 +136,16 @@ def plan(golden: Golden, policy: GateConfig, assumed: Assumed | float, attempts:
     assumed = assumed if isinstance(assumed, Assumed) else Assumed(assumed)
     _check(assumed, attempts)
     alpha = ledger_alpha(policy.alpha, attempts) if policy.alpha_spending == "ledger" else policy.alpha
-    parts = _parts(golden, policy, assumed)
+    parts, swaps = _parts(golden, policy, assumed)
     demands = [Demand("overall", "overall", policy.margin, alpha)]
     demands += [Demand(name, "critical-slice", policy.critical_margin, alpha) for name in policy.critical_slices]
     like_K = parts[""].worlds.sizes_K if parts[""].worlds else np.ones(1, dtype=np.int64)
     required = [required_row(demand, parts[_key(demand)], like_K) for demand in demands]
-    watched = slice_rows({name: part for name, part in parts.items() if name and name not in policy.critical_slices}, policy)
-    worlds = _simulate_groups(parts, demands, policy) if parts[""].grouped else _simulate(golden, policy, alpha, assumed.churn)
+    others = {name: part for name, part in parts.items() if name and name not in policy.critical_slices}
+    if swaps is None:
+        watched, worlds = slice_rows(others, policy), _simulate(golden, policy, alpha, assumed.churn)
+    else:
+        watched, worlds = swapped_slice_rows(others, policy, swaps), _simulate_groups(parts, demands, swaps)
     # No likelier than its unlikeliest check.
     promoted = min([worlds.promoted, *(row.power_equal for row in required)])
     found = [(_problem(row, assumed.churn), _remedy(row)) for row in required if row.state == "unsupported"]
@@ -187,18 +190,21 @@ def _key(demand: Demand) -> str:
     return "" if demand.kind == "overall" else demand.name
 
 
-def _parts(golden: Golden, policy: GateConfig, assumed: Assumed) -> dict[str, Part]:
-    """What each check looks at: all images under "", and each slice by name; critical ones without images too."""
+def _parts(golden: Golden, policy: GateConfig, assumed: Assumed) -> tuple[dict[str, Part], Swaps | None]:
+    """What each check looks at: all images under "", and each slice by name, critical ones without images too; and the groups' swaps."""
     sizes = {"": golden.num_images} | dict.fromkeys(policy.critical_slices, 0) | dict(golden.slices)
     if policy.cluster != "group" or golden.clusters_N is None or golden.num_groups == golden.num_images:
-        return {name: Part(size, assumed.churn, None, assumed.together) for name, size in sizes.items()}
+        return {name: Part(size, assumed.churn) for name, size in sizes.items()}, None
     index = np.unique(golden.clusters_N, return_inverse=True)[1]
     order, sizes_K = np.argsort(index, kind="stable"), np.bincount(index).astype(np.int64)
     number = max(_FEWEST_GROUPED, min(_MOST_GROUPED, _MOST_GROUPED_DRAWS // golden.num_images))
     everything = Worlds.draw(sizes_K, assumed.together, number)
     nothing = np.zeros(golden.num_images, dtype=np.bool_)
-    worlds = {name: everything.part(golden.masks.get(name, nothing)[order]) for name in sizes if name} | {"": everything}
-    return {name: Part(size, assumed.churn, worlds[name], assumed.together) for name, size in sizes.items()}
+    masks = {name: golden.masks.get(name, nothing)[order] for name in sizes if name}
+    judged = [mask for name, mask in masks.items() if name not in policy.critical_slices and sizes[name] >= policy.min_slice_images]
+    worlds = {"": everything} | {name: everything.part(mask) for name, mask in masks.items()}
+    parts = {name: Part(size, assumed.churn, worlds[name], assumed.together) for name, size in sizes.items()}
+    return parts, swap_slices(everything, judged, assumed.churn, policy.slice_alpha)
 
 
 @dataclass(frozen=True)
@@ -230,22 +236,13 @@ def _simulate(golden: Golden, policy: GateConfig, alpha: float, churn: float) ->
     return _Worlds(len(broken), float((passed & ~alarmed).mean()), float(alarmed.mean()))
 
 
-def _simulate_groups(parts: Mapping[str, Part], demands: Sequence[Demand], policy: GateConfig) -> _Worlds:
-    """The same for images in groups, with the counts that the gate makes of them."""
+def _simulate_groups(parts: Mapping[str, Part], demands: Sequence[Demand], swaps: Swaps) -> _Worlds:
+    """The same for images in groups, with the counts and swaps that the gate makes of them."""
     passed = np.ones(len(parts[""].equal.images_W), dtype=np.bool_)
     for demand in demands:
         passed &= passes(parts[_key(demand)].equal, demand.margin, demand.alpha)
-    judged = [
-        part.equal
-        for name, part in parts.items()
-        if name and name not in policy.critical_slices and part.num_images >= policy.min_slice_images
-    ]
-    nothing = np.zeros((len(passed), 0), dtype=np.int64)
-    broken, fixed = (
-        np.column_stack([nothing, *columns]) for columns in ([c.broken_seen_W for c in judged], [c.fixed_seen_W for c in judged])
-    )
-    alarmed = slice_alarms(broken, fixed, policy.slice_alpha)
-    return _Worlds(len(passed), float((passed & ~alarmed).mean()), float(alarmed.mean()))
+    number = len(swaps.alarmed_W)
+    return _Worlds(number, float((passed[:number] & ~swaps.alarmed_W).mean()), float(swaps.alarmed_W.mean()))
 
 
 def _draw(golden: Golden, names: Sequence[str], churn: float) -> tuple[Ints, Ints]:
@@ -317,7 +314,9 @@ def _notes(golden: Golden, policy: GateConfig, everything: Part, assumed: Assume
         notes.append(
             f"assumed: in {assumed.together * 100:g} % of the groups all images change together, in the others each by itself (--together)"
         )
-        notes.append(f"images in groups are simulated, {len(everything.equal.images_W)} golden sets: a power is right to about 3 points")
+        notes.append(
+            f"images in groups are simulated, up to {len(everything.equal.images_W)} golden sets: a power is right to about 3 points"
+        )
     elif golden.clusters_N is None:
         notes.append(
             "each image counts by itself: where images come in groups (clips, parts), the groups count, and there are fewer of them"

@@ -1,6 +1,6 @@
 """What each check can show: exact sums where every image stands for itself, simulation where images come in groups."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import ceil, floor, isfinite
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sightline.config.gate import GateConfig
 from sightline.evaluate.verdict import Frozen
 from sightline.gate import mcnemar, power
-from sightline.gate.worlds import Counts, Ints, Worlds, alarms, grown, nearly_passes, passes, smallest_margin
+from sightline.gate.worlds import Counts, Ints, Swaps, Worlds, grown, nearly_passes, passes, smallest_margin, swap_p
 
 RowKind = Literal["overall", "critical-slice", "slice"]
 RowState = Literal["supported", "unsupported", "watched", "shown"]
@@ -30,7 +30,7 @@ class PlanRow(Frozen):
         kind: overall and critical slices must be shown not to be worse; a slice must only not be shown to be worse.
         num_groups: groups of related images that count as one observation each; as many as images where each stands for itself.
         design_effect: by how much the gate divides its counts, in the middle of the simulated golden sets; 1 where each image stands for
-            itself, None for a single group, of which nothing is known.
+            itself; None for a single group, of which nothing is known, and for a slice, on which whole groups are swapped.
         margin: of the non-inferiority test; None for a slice.
         alpha: level of the non-inferiority test; for a slice the p-value that is needed beside the other slices.
         power_equal: probability that an equal model passes this check; for a slice, that it raises no alarm.
@@ -166,7 +166,7 @@ def _grouped_row(demand: Demand, part: Part) -> PlanRow:
         images_needed=needed,
         labels_missing=0 if supported else max(needed - part.num_images, 1),
         smallest_margin=smallest_margin(part.equal, demand.alpha),
-        smallest_visible_drop=_visible_drop(part, demand.alpha),
+        smallest_visible_drop=_first_drop(lambda loss: _share(swap_p(_counts(part, loss)) <= demand.alpha), part.churn),
         state="supported" if supported else "unsupported",
     )
 
@@ -207,33 +207,72 @@ def _first_images(holds: Callable[[int], bool], low: int, start: int) -> int:
 
 
 def slice_rows(parts: Mapping[str, Part], policy: GateConfig) -> list[PlanRow]:
-    """The rows of all slices that may only block, beside each other."""
-    judged = {name for name, part in parts.items() if part.num_images >= policy.min_slice_images}
-    threshold = policy.slice_alpha / _divisor([part for name, part in parts.items() if name in judged], policy.slice_alpha)
-    return [_slice_row(name, part, threshold, judged=name in judged) for name, part in parts.items()]
+    """The rows of slices that may only block, beside each other, where every image stands for itself."""
+    judged = [part.num_images for part in parts.values() if part.num_images >= policy.min_slice_images]
+    churn = max((part.churn for part in parts.values()), default=0.0)
+    threshold = policy.slice_alpha / _divisor(judged, policy.slice_alpha, churn)
+    return [_slice_row(name, part, threshold, judged=part.num_images >= policy.min_slice_images) for name, part in parts.items()]
 
 
 def _slice_row(name: str, part: Part, threshold: float, *, judged: bool) -> PlanRow:
-    alarm, see_5, see_10 = (_detection(part, threshold, loss) if judged else 0.0 for loss in (0, 0.05, _SEEN_DROP))
-    needed = _images_to_see(threshold, part.churn)
-    if part.grouped:
-        effect = float(np.median(_counts(part, _SEEN_DROP).design_effect_W))
-        needed = ceil(needed * min(effect, part.num_images))
+    num_images, churn = part.num_images, part.churn
+    alarm, see_5, see_10 = (
+        power.detection_probability(num_images, threshold, churn, loss) if judged else 0.0 for loss in (0, 0.05, _SEEN_DROP)
+    )
+    needed = _images_to_see(threshold, churn)
     return PlanRow(
         name=name,
         kind="slice",
-        num_images=part.num_images,
+        num_images=num_images,
         num_groups=part.num_groups,
-        design_effect=_finite(part.design_effect),
         alpha=threshold,
         power_equal=1 - alarm,
         power_5=see_5,
         power_10=see_10,
         images_needed=needed,
-        labels_missing=0 if judged and see_10 >= power.POWER else max(needed - part.num_images, 1),
-        smallest_visible_drop=_visible_drop(part, threshold) if judged else None,
+        labels_missing=0 if judged and see_10 >= power.POWER else max(needed - num_images, 1),
+        smallest_visible_drop=power.smallest_visible_drop(num_images, threshold, churn) if judged else None,
         state="watched" if judged else "shown",
     )
+
+
+def swapped_slice_rows(parts: Mapping[str, Part], policy: GateConfig, swaps: Swaps) -> list[PlanRow]:
+    """The rows of slices that may only block, beside each other, where images come in groups."""
+    threshold = swaps.raw_p(policy.slice_alpha)
+    return [_swapped_row(name, part, (policy, swaps, threshold)) for name, part in parts.items()]
+
+
+def _swapped_row(name: str, part: Part, judge: tuple[GateConfig, Swaps, float]) -> PlanRow:
+    policy, swaps, threshold = judge
+    judged = part.num_images >= policy.min_slice_images
+
+    def seen(loss: float) -> float:
+        return _share(swaps.adjusted_p(_counts(part, loss)) <= policy.slice_alpha) if judged else 0.0
+
+    see_10 = seen(_SEEN_DROP)
+    # A group of m images of which a share t moves as one is worth m / (1 + t (m - 1)) images.
+    needed = ceil(_images_to_see(threshold, part.churn) * (1 + part.together * (_largest_effect(part) - 1)))
+    return PlanRow(
+        name=name,
+        kind="slice",
+        num_images=part.num_images,
+        num_groups=part.num_groups,
+        design_effect=None,
+        alpha=threshold,
+        power_equal=1 - seen(0.0),
+        power_5=seen(0.05),
+        power_10=see_10,
+        images_needed=needed,
+        labels_missing=0 if judged and see_10 >= power.POWER else max(needed - part.num_images, 1),
+        smallest_visible_drop=_first_drop(seen, part.churn) if judged else None,
+        state="watched" if judged else "shown",
+    )
+
+
+def _largest_effect(part: Part) -> float:
+    if part.worlds is None or not part.num_images:
+        return 1.0
+    return float((part.worlds.sizes_K.astype(np.float64) ** 2).sum()) / part.num_images
 
 
 @lru_cache(maxsize=256)
@@ -241,30 +280,16 @@ def _images_to_see(threshold: float, churn: float) -> int:
     return power.images_to_see(_SEEN_DROP, threshold, churn)
 
 
-def _detection(part: Part, threshold: float, loss: float) -> float:
-    if part.grouped is None:
-        return power.detection_probability(part.num_images, threshold, part.churn, loss)
-    return _share(alarms(_counts(part, loss) if loss else part.equal, threshold))
-
-
-def _visible_drop(part: Part, threshold: float) -> float | None:
-    if part.grouped is None:
-        return power.smallest_visible_drop(part.num_images, threshold, part.churn)
-    last = floor(min(0.5, 1 - part.churn) * 1000)
-    found = power.first_true(lambda step: _detection(part, threshold, step / 1000) >= power.POWER, 1, last)
+def _first_drop(seen: Callable[[float], float], churn: float) -> float | None:
+    last = floor(min(0.5, 1 - churn) * 1000)
+    found = power.first_true(lambda step: seen(step / 1000) >= power.POWER, 1, last)
     return found / 1000 if found <= last else None
 
 
-def _divisor(judged: list[Part], alpha: float) -> int:
+def _divisor(judged: Sequence[int], alpha: float, churn: float) -> int:
     """By how much slices divide their level when the models are equal: those with too few discordant images to alarm cost nothing."""
-    smallest = [mcnemar.smallest_mid_p(_typical_discordance(part)) for part in judged]
+    smallest = [mcnemar.smallest_mid_p(round(size * churn)) for size in judged]
     return next(number for number in range(1, len(judged) + 2) if sum(p <= alpha / number for p in smallest) <= number)
-
-
-def _typical_discordance(part: Part) -> int:
-    if part.grouped is None:
-        return round(part.num_images * part.churn)
-    return int(np.median(part.equal.broken_seen_W + part.equal.fixed_seen_W))
 
 
 def _share(found_W: npt.NDArray[np.bool_]) -> float:

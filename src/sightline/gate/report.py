@@ -150,6 +150,7 @@ def render(page: Page) -> str:
         errors=_error_rows(verdict.errors),
         open_errors=_OPEN_ERRORS,
         open_rows=_OPEN_ROWS,
+        max_rows=_MAX_ROWS,
         galleries=_within_budget(page.galleries),
         max_pictures=MAX_PICTURES,
         wrong_cases=[case for case in verdict.cases if case.given != case.wanted],
@@ -243,15 +244,16 @@ def _row(check: Check, reach: float) -> Row:
 
 
 def _note(check: Check) -> str:
-    p_value = p_text(check)
-    told = [images_text(check) if check.num_images else "", f"p {'' if p_value.startswith('<') else '= '}{p_value}" if p_value else ""]
-    return " · ".join(part for part in (*told, check.detail) if part)
+    # A slice's p-value is small when a loss is shown, that of non-inferiority when a loss is ruled out.
+    whose, p_value = "non-inferiority p" if "non-inferiority" in check.test else "p", p_text(check)
+    told = f"{whose} {p_value if p_value.startswith('<') else f'= {p_value}'}" if p_value else ""
+    return " · ".join(part for part in (images_text(check) if check.num_images else "", told, check.detail) if part)
 
 
 def _discovered(verdict: Verdict) -> Table | None:
     """Weak slices that nobody declared, with what they explain: their masks cover one half of the images, so it may be more."""
     found = worst_slices_first(check for check in verdict.checks if check.kind == "discovered-slice")
-    rows = [replace(row, note=explains(row.check, verdict.flips)) for row in _rows(found)]
+    rows = [replace(row, note=explains(row.check, verdict.flips.num_broken)) for row in _rows(found)]
     return _table("", "", rows) if rows else None
 
 

@@ -23,7 +23,7 @@ def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store
 
     Args:
         candidate: folder of a model bundle.
-        dataset: folder of a dataset version; only its golden images are scored.
+        dataset: folder of a dataset version; its golden images are scored, its validation images choose thresholds.
         stage: trained (the weights in eager mode) or compiled (the variant that ships, with parity against its own weights).
         config: the promotion policy.
         store: where the cache, the registry and the run's records are.
@@ -62,6 +62,7 @@ def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store
         inputs={
             "candidate": subject.candidate,
             "golden": subject.golden_digest,
+            "validation": version.info.digests["val"],
             "champion": subject.champion,
             "champion_generation": str(subject.generation),
             "anchor": case.anchor.digest if case.anchor else "none",

@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Sequence
 
-from sightline.evaluate.verdict import Check, Flips
+from sightline.evaluate.verdict import Check
 
 # Scores that the field quotes as decimals; every other share is a percentage.
 SCORES = frozenset({"AP", "AP50", "AR", "mIoU", "IoU", "Dice", "macro F1"})
@@ -105,14 +105,14 @@ def images_text(check: Check) -> str:
     return f"{count_of(check.num_images, 'image')}{groups}"
 
 
-def explains(check: Check, flips: Flips) -> str:
-    """How many of the newly broken images are in a discovered slice; empty when none is known.
+def explains(check: Check, num_broken: int) -> str:
+    """How many of the ``num_broken`` newly broken images a discovered slice holds; empty when none is known.
 
     "At least", because such a slice holds images of one half only.
     """
-    if not check.num_broken or not flips.num_broken:
+    if not check.num_broken:
         return ""
-    return f"explains at least {check.num_broken} of the {count_of(flips.num_broken, 'newly broken image')}"
+    return f"explains at least {check.num_broken} of the {count_of(num_broken, 'newly broken image')}"
 
 
 def _signed(value: float, digits: int) -> str:

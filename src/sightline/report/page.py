@@ -14,7 +14,7 @@ from sightline.report.evidence import RunEvidence
 from sightline.report.judge import Judgement, judge_run
 from sightline.report.lineage import links
 from sightline.report.sections import build_sections
-from sightline.report.sentence import WORDS, closed
+from sightline.report.sentence import WORDS, closed, waived_names
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -44,13 +44,13 @@ def render(page: Page) -> str:
         .get_template("page.html.j2")
         .render(
             page=page,
-            word=WORDS[page.judgement.status],
+            word=_ending(run, page.judgement),
             lead=lead,
             support=support,
             faults=[(one, step) for one in page.runs for step in one.steps if step.record.status != "done"],
             problems=_problems(page.runs),
             cards=build_cards(run, monitor),
-            runs=[(one, page.judgement if one is run else judge_run(one)) for one in page.runs],
+            runs=[(one, judgement, _ending(one, judgement)) for one, judgement in _judged(page)],
             several_runs=len(page.runs) > 1,
             sections=build_sections(page.runs, page.judgement.run_id, _OPENING.get(page.judgement.status, "")),
             links=links(page.runs),
@@ -58,6 +58,16 @@ def render(page: Page) -> str:
         )
     )
     return html
+
+
+def _judged(page: Page) -> list[tuple[RunEvidence, Judgement]]:
+    return [(run, page.judgement if run.run_id == page.judgement.run_id else judge_run(run)) for run in page.runs]
+
+
+def _ending(run: RunEvidence | None, judgement: Judgement) -> str:
+    """How the run ended, for its label; a label that said "Promoted" of a waived model would say too much."""
+    by_override = judgement.status == "promoted" and run is not None and waived_names(run)
+    return f"{WORDS[judgement.status]}{' by override' if by_override else ''}"
 
 
 def split_sentence(sentence: str) -> tuple[str, str]:

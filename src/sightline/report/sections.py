@@ -175,10 +175,9 @@ def _gate(run: RunEvidence, step: StepEvidence, thumbnails: Thumbnails) -> GateE
 
 
 def _span(view: VerdictView | None) -> float:
-    ends = [
-        abs(end) for check in (view.checks if view else ()) if check.is_difference for end in (check.low, check.high) if end is not None
-    ]
-    ends += [check.margin for check in (view.checks if view else ()) if check.is_difference and check.margin is not None]
+    drawn = [check for check in (view.checks if view else ()) if check.is_difference and check.kind != "discovered-slice"]
+    ends = [abs(end) for check in drawn for end in (check.low, check.high) if end is not None]
+    ends += [check.margin for check in drawn if check.margin is not None]
     return min(0.5, max([0.02, *ends]) * 1.1)
 
 

@@ -51,6 +51,11 @@ def _verdicts(run: RunEvidence) -> list[VerdictView]:
     return [verdict for step in steps if (verdict := step.read("verdict.json", VerdictView)) is not None]
 
 
+def waived_names(run: RunEvidence) -> list[str]:
+    """Checks that did not pass and were waived by a person, at either gate; each once."""
+    return list(dict.fromkeys(check.name for verdict in _verdicts(run) for check in verdict.waived))
+
+
 def confidence(verdict: VerdictView) -> str:
     """The level of the gate's two-sided intervals, e.g. "90 % " for one-sided tests at 5 %; empty when it is not recorded."""
     alpha = verdict.alpha
@@ -80,12 +85,12 @@ def _replaces(verdict: VerdictView | None, generation: int | None) -> str:
 
 
 def _by_override(run: RunEvidence) -> str:
-    """Who let it through which checks, at either gate; empty when every check passed on its own."""
-    verdicts = _verdicts(run)
-    names = list(dict.fromkeys(check.name for verdict in verdicts for check in verdict.waived))
+    """Who let it through which checks; empty when every check passed on its own."""
+    names = waived_names(run)
     if not names:
         return ""
-    found = dict.fromkeys(_signed_by(one) for verdict in verdicts for one in verdict.overrides if set(one.checks) & set(names))
+    overrides = [one for verdict in _verdicts(run) for one in verdict.overrides if set(one.checks) & set(names)]
+    found = dict.fromkeys(_signed_by(one) for one in overrides)
     who = _listed(list(found)) if found else "a person whom the verdict does not name"
     return f", only by override: {who} waived {_listed(_in_line(names))}, which {'does' if len(names) == 1 else 'do'} not pass"
 

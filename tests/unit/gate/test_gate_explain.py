@@ -58,6 +58,45 @@ def test_files_are_named_where_the_gate_recorded_them(tmp_path):
     assert [image.image for image in explain(folder).images] == ["parts/0.jpg", "parts/1.jpg"]
 
 
+def test_paths_are_shown_without_what_all_golden_images_begin_with(tmp_path):
+    files = ["s3://data/parts/crack/0.jpg", "s3://data/parts/free/1.jpg", "s3://data/parts/free/10.jpg", "s3://data/parts/fray/3.jpg"]
+    explanation = explain(commit(tmp_path / "v", rich_verdict(), predictions=PREDICTIONS.assign(location=files)))
+    assert explanation.folder == "s3://data/parts/"
+    assert explanation.images[0].image == files[0]
+    text = describe(explanation)
+    assert "Newly broken (the first 2 of 104), in s3://data/parts/\n  crack/0.jpg  Crack taken for Free" in text
+    flat = explain(
+        commit(tmp_path / "w", rich_verdict(), predictions=PREDICTIONS.assign(location=["10.jpg", "11.jpg", "12.jpg", "13.jpg"]))
+    )
+    assert flat.folder == ""
+
+
+def test_eight_that_block_are_shown_and_the_rest_is_counted(tmp_path):
+    slices = [paired(f"site={i}", "slice", slice=f"site={i}", value=0.8, outcome="fail") for i in range(11)]
+    cross = paired("light=dim & site=1", "slice", slice="light=dim & site=1", value=0.5, outcome="fail")
+    explanation = explain(commit(tmp_path / "v", rich_verdict(checks=[cross, *slices])))
+    assert len(explanation.blocking) == 12
+    lines = describe(explanation, 140).splitlines()
+    blocks = lines[lines.index("What blocks") + 1 : lines.index("Slices, worst first") - 1]
+    assert len(blocks) == 9
+    assert blocks[0] == "  ✗ site=0: 80.0 % against 90.0 % · −10.0 pts [−13.0, −7.0] · 400 images · no regression shown"
+    assert blocks[-1] == "  … and 4 more, 1 of them parts of failing slices"
+
+
+def test_slices_without_intervals_are_listed_without_an_axis(tmp_path):
+    slices = [paired(f"site={i}", "slice", slice=f"site={i}", value=0.8, interval=None) for i in range(3)]
+    text = _text(commit(tmp_path / "v", rich_verdict(checks=[paired("overall", "overall"), *slices])))
+    assert "Slices, worst first\n  ✓ site=0   −10.0 pts  n=400" in text
+
+
+def test_a_discovered_slice_says_what_it_explains(tmp_path):
+    found = paired("dark", "discovered-slice", slice="dark", value=0.7, required=False, outcome="info", num_broken=8)
+    verdict = rich_verdict(checks=[paired("overall", "overall"), found], flips={"num_broken": 30, "num_fixed": 1})
+    text = _text(commit(tmp_path / "v", verdict), 140)
+    assert "Weak slices that nobody declared\n  · dark: 70.0 % against 90.0 %" in text
+    assert "explains at least 8 of the 30 newly broken images" in text
+
+
 def test_a_first_model_is_told_its_mistakes(tmp_path):
     check = Check(name="overall", kind="overall", required=True, outcome="pass", num_images=4, value=0.25, estimate=0.25)
     first = PREDICTIONS.assign(champion=pd.array([None] * 4, dtype="string"))

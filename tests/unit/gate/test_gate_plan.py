@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
-from sightline.cli.gate_plan import describe, plan_command
+from sightline.cli.gate_plan import _slices_of, describe, plan_command
 from sightline.config.gate import GateConfig
 from sightline.config.load import load_config
+from sightline.config.run import RunConfig
 from sightline.errors import DataError, UsageError
 from sightline.evaluate.verdict import KIND, Check, Flips, Verdict, write_verdict
-from sightline.gate.plan import Golden, Plan, plan
+from sightline.gate.collect import Case
+from sightline.gate.plan import Assumed, Golden, Plan, plan
 from sightline.store.artifact import commit_artifact
 from tests.datasets import tiny_dataset
 
@@ -88,10 +90,96 @@ def test_metrics_over_the_whole_set_need_their_clusters():
     assert "gate.min_clusters=200" in made.problems[0]
 
 
-@pytest.mark.parametrize(("churn", "attempts"), [(0.0, 1), (0.6, 1), (0.05, 0)])
-def test_impossible_questions_are_refused(churn, attempts):
+@pytest.mark.parametrize(("assumed", "attempts"), [(0.0, 1), (0.6, 1), (0.05, 0), (Assumed(0.05, 1.2), 1)])
+def test_impossible_questions_are_refused(assumed, attempts):
     with pytest.raises(UsageError):
-        plan(Golden(100, {}), GateConfig(), churn, attempts)
+        plan(Golden(100, {}), GateConfig(), assumed, attempts)
+
+
+HALVES = {"site=A": np.arange(600) < 300, "site=B": np.arange(600) >= 300}
+IN_TENS = np.arange(600) // 10
+
+
+def test_a_plan_of_groups_of_one_is_the_plan_of_images():
+    images, singles = (plan(Golden.from_masks(600, HALVES, groups), GateConfig(), 0.05) for groups in (None, np.arange(600)[::-1]))
+    assert singles.rows == images.rows
+    assert (singles.promote_equal, singles.false_alarm, singles.together) == (images.promote_equal, images.false_alarm, 0.0)
+
+
+def test_images_in_groups_show_less_and_the_plan_says_as_how_many_they_count():
+    made = plan(Golden.from_masks(600, HALVES, IN_TENS), FIXED, 0.05)
+    alone = plan(Golden.from_masks(600, HALVES), FIXED, 0.05)
+    assert made.promote_equal < alone.promote_equal - 0.2
+    assert (made.num_groups, made.together) == (60, 0.1)
+    assert 100 < made.num_independent < 400
+    assert f"600 images in 60 groups count like about {made.num_independent} independent ones at this churn" in describe(made)
+    assert "in 10 % of the groups all images change together" in describe(made)
+    assert all(_row(made, name).power_10 < _row(alone, name).power_10 for name in HALVES)
+    assert all(_row(made, name).smallest_visible_drop > _row(alone, name).smallest_visible_drop for name in HALVES)
+
+
+def test_the_more_groups_change_as_a_whole_the_less_is_shown():
+    margins = [
+        _row(plan(Golden.from_masks(600, {}, IN_TENS), FIXED, Assumed(0.05, share)), "overall").smallest_margin for share in (0, 0.3, 1)
+    ]
+    assert margins[0] < margins[1] < margins[2]
+
+
+def test_the_remedies_for_images_in_groups_work():
+    made = plan(Golden.from_masks(600, {}, IN_TENS), FIXED, 0.05)
+    row = _row(made, "overall")
+    more = row.num_images + row.labels_missing
+    labelled = plan(Golden.from_masks(more, {}, np.arange(more) // 10), FIXED, 0.05)
+    # Both are simulated.
+    assert 0.76 < _row(labelled, "overall").power_equal < 0.88
+    assert plan(Golden.from_masks(600, {}, IN_TENS), FIXED.model_copy(update={"margin": row.smallest_margin}), 0.05).supported
+
+
+def test_groups_are_ignored_where_the_policy_says_so_and_the_plan_mentions_it():
+    policy = FIXED.model_copy(update={"cluster": "image"})
+    made = plan(Golden.from_masks(600, HALVES, IN_TENS), policy, 0.05)
+    assert made.rows == plan(Golden.from_masks(600, HALVES), policy, 0.05).rows
+    assert "gate.cluster=image: that the images come in 60 groups is not taken into account" in made.notes
+
+
+def test_one_group_shows_nothing_and_the_plan_can_still_be_written_down():
+    made = plan(Golden.from_masks(600, HALVES, np.zeros(600)), FIXED, 0.05)
+    assert (made.promote_equal, made.num_independent) == (0.0, 0)
+    assert _row(made, "overall").design_effect is None
+    assert Plan.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_critical_slice_without_images_is_missing_more_of_them_where_they_come_in_groups():
+    policy = FIXED.model_copy(update={"critical_slices": ("site=C",)})
+    empty = np.zeros(600, dtype=bool)
+    grouped, alone = (_row(plan(Golden.from_masks(600, {"site=C": empty}, groups), policy, 0.05), "site=C") for groups in (IN_TENS, None))
+    assert grouped.labels_missing > 1.5 * alone.labels_missing
+
+
+def test_slices_of_grouped_images_need_their_masks():
+    with pytest.raises(UsageError, match="masks"):
+        Golden(600, {"site=A": 300}, clusters_N=IN_TENS)
+
+
+def test_a_metric_over_the_whole_set_needs_groups_not_images():
+    made = plan(Golden.from_masks(600, {}, IN_TENS), GateConfig(metric="macro-f1", margin=0.3), 0.05)
+    assert "gate.min_clusters=200 groups of images, there are 60" in made.problems[0]
+
+
+@pytest.mark.parametrize("policy", [{}, {"slice_crosses": False, "property_slices": ()}, {"critical_slices": ("class=ring & site=A",)}])
+def test_the_plan_has_the_slices_and_groups_of_the_gate(dataset, policy):
+    config = _config_of(policy)
+    case = Case(None, dataset, "trained", None)
+    golden = _slices_of(dataset, config)
+    masks = case._masks(config.gate)
+    assert golden.masks.keys() == masks.keys()
+    assert all((golden.masks[name] == mask).all() for name, mask in masks.items())
+    assert (golden.clusters_N == case.clusters_N).all()
+    assert any(" & " in name for name in masks) == ("slice_crosses" not in policy)
+
+
+def _config_of(policy):
+    return RunConfig(gate=GateConfig(**policy))
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +261,22 @@ def test_a_long_table_is_cut(dataset):
     text = describe(made)
     assert "… and 21 more" in text
     assert len(text.splitlines()) < 45
+
+
+def test_the_command_says_that_grouped_images_count_less(tmp_path, capsys):
+    from PIL import Image
+
+    rng = np.random.default_rng(3)
+    for number in range(240):
+        name, part = ("ok", "bad")[number % 2], number // 6
+        (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / name / f"part{part:03d}-{number:03d}.png")
+    settings = [f"ingest.source={tmp_path / 'images'}", "ingest.image_size_px=16", "ingest.group_by=/(part\\d+)-", "gate.margin=0.45"]
+    assert plan_command(_config(tmp_path, *settings), dataset=None, churn=0.05, attempts=1, as_json=False, together=0.3) == 0
+    text = capsys.readouterr().out
+    assert "groups count like about" in text
+    assert "in 30 % of the groups" in text
 
 
 def _verdict(folder, *, champion: str, flips: int) -> None:

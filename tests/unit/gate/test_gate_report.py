@@ -6,6 +6,7 @@ import pytest
 from sightline.evaluate.verdict import Check, Confusion
 from sightline.gate.gallery import Gallery, Picture
 from sightline.gate.report import Page, render
+from sightline.gate.threshold_table import Kept, ThresholdRow, ThresholdTable
 from sightline.gate.variant_table import VariantColumn, VariantTable
 from tests.unit.gate.rich_verdict import budget, curves, paired, rich_page, rich_verdict, variants, waived_verdict
 
@@ -76,6 +77,86 @@ def test_what_blocks_lists_each_blocking_check_once_and_what_to_label(page):
     listed = re.search(r"<pre[^>]*>(.*?)</pre>", blocks, re.S)
     assert listed is not None
     assert listed[1] == "material=steel\t320\n"
+
+
+def _failing(name: str, change: float, **fields) -> Check:
+    return paired(name, "slice", slice=name, value=0.9 + change, outcome="fail", detail="a regression is shown", **fields)
+
+
+def test_at_most_eight_blocking_rows_are_open_and_crosses_of_failing_slices_are_folded():
+    many = [_failing(f"station={i:02d}", -0.1) for i in range(10)]
+    page = render(Page(rich_verdict(checks=[paired("overall", "overall"), *many, _failing("light=dim & station=03", -0.4)])))
+    blocks = _section(page, "What blocks", "Other checks")
+    opened, folded = blocks.split("<details>")
+    assert opened.count('<td class="name">') == 8
+    assert "<summary>3 more, 1 of them parts of failing slices</summary>" in folded
+    assert "part of station=03 · 400 images" in folded
+    assert "light=dim" not in opened
+
+
+def test_a_row_tells_images_p_value_and_detail_in_one_line(page):
+    blocks = _section(page, "What blocks", "Other checks")
+    assert ">340 images · p &lt; 0.001 · worse: 104 images broken, 9 fixed" in blocks
+    tested = paired("overall", "overall", p_value=0.93, test="Tango score test, non-inferiority", detail="worse")
+    assert ">400 images · non-inferiority p = 0.930 · worse<" in render(Page(rich_verdict(checks=[tested])))
+
+
+def test_there_is_no_axis_where_few_rows_have_an_interval():
+    without = [_failing(f"station={i}", -0.1, interval=None) for i in range(3)]
+    page = render(Page(rich_verdict(checks=[paired("overall", "overall", outcome="inconclusive"), *without])))
+    assert 'class="axis"' not in page
+    assert "The bar is" not in page
+    drawn = render(Page(rich_verdict(checks=[paired("overall", "overall", outcome="inconclusive"), without[0]])))
+    assert 'class="axis"' in _section(drawn, "What blocks", "Slices")
+    assert drawn.count("The bar is the confidence interval") == 1
+
+
+def test_plain_figures_are_a_compact_table_and_no_checks():
+    names = [f"AP of class {i}" for i in range(20)]
+    figures = [paired(n, "agreement", metric="AP", value=0.85, required=False, outcome="info", interval=None) for n in names]
+    page = render(Page(rich_verdict(task="detection", metric="AP", checks=[paired("overall", "overall", metric="AP"), *figures])))
+    shown = _section(page, "More figures", "Kinds of errors")
+    assert shown.count("AP of class") == 20
+    assert "<summary>5 more figures</summary>" in shown
+    assert '<td class="n loss-2">−5.0 pts</td>' in shown
+    assert "AP of class" not in _section(page, "Checks", "More figures")
+    assert "agreement with the trained model" in _section(render(rich_page()), "Other checks", "Slices")
+
+
+def _kept(num_answers: int, num_kept: int, num_right: int) -> Kept:
+    precision = num_right / num_kept if num_kept else None
+    return Kept(num_answers, num_kept, num_right, num_kept / num_answers, precision, (0.81, 0.99) if num_kept else None)
+
+
+def test_thresholds_have_a_section_and_a_class_without_one_says_so():
+    rare = ThresholdRow("<b>Fray</b>", None, _kept(9, 0, 0), _kept(3, 0, 0), "9 validation answers; at least 45 are needed")
+    free = ThresholdRow("Free", 0.87654, _kept(300, 200, 199), _kept(90, 60, 56), "")
+    page = render(Page(rich_verdict(), thresholds=ThresholdTable(0.95, 0.9, (rare, free), _kept(93, 60, 56))))
+    shown = _section(page, "Decision thresholds", "Kinds of errors")
+    assert "<b>87.7 %</b>" in shown
+    assert "60 of 90" in shown
+    assert "93.3 %<small>[81.0 %, 99.0 %]</small>" in shown
+    assert "within chance" in shown
+    assert "A person looks at every answer: 9 validation answers; at least 45 are needed." in shown
+    assert shown.index(">Free<") < shown.index("&lt;b&gt;Fray&lt;/b&gt;")
+    assert "answers 64.5 % of the golden images by itself and is right on 93.3 % of these [81.0 %, 99.0 %]" in shown
+    assert "<b>Fray" not in page
+    _body(page)
+
+
+def test_thresholds_that_keep_nothing_are_told_as_such():
+    rows = tuple(ThresholdRow(f"c{i}", None, _kept(9, 0, 0), _kept(3, 0, 0), "too few") for i in range(1000))
+    page = render(Page(rich_verdict(), thresholds=ThresholdTable(0.95, 0.9, rows, _kept(93, 0, 0))))
+    assert "no golden image is answered without a person" in page
+    assert page.count("A person looks at every answer") == 120
+    assert "880 further ones: see thresholds.json" in page
+
+
+def test_a_discovered_slice_says_how_many_broken_images_it_explains():
+    found = paired("dark", "discovered-slice", slice="dark", required=False, outcome="info", num_broken=8)
+    checks = [paired("overall", "overall"), found]
+    page = render(Page(rich_verdict(checks=checks, flips={"num_broken": 30, "num_fixed": 2})))
+    assert "explains at least 8 of the 30 newly broken images" in page
 
 
 def test_nothing_blocks_a_model_that_passes():

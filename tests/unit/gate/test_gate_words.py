@@ -126,6 +126,22 @@ def test_other_failures_are_not_hidden_behind_the_first():
     assert "and −5.4 points over all images; model size fails too." in sentence
 
 
+FREE = paired("class=Free", "slice", slice="class=Free", reference=1.0, value=0.91, outcome="fail", num_images=333)
+CROSS = paired("class=Free & exp=6", "slice", slice="class=Free & exp=6", reference=1.0, value=0.824, outcome="fail", num_images=51)
+
+
+def test_the_sentence_names_the_slice_and_not_its_part():
+    sentence = _reason(GOOD, CROSS, FREE)
+    assert "on images with class=Free it is right 91.0 % of the time" in sentence
+    assert sentence.endswith("; 1 part of class=Free fails too.")
+    more = [CROSS.model_copy(update={"name": name, "slice": name}) for name in ("class=Free & exp=5", "class=Free & exp=4")]
+    assert _reason(GOOD, CROSS, FREE, *more).endswith("; 3 parts of class=Free fail too.")
+    dim = FREE.model_copy(update={"name": "light=dim", "slice": "light=dim", "value": 0.95, "estimate": -0.05})
+    assert "; light=dim fails too, and 1 part of these." in _reason(GOOD, CROSS, FREE, dim.model_copy(update={"interval": (-0.08, -0.02)}))
+    assert worst_slice((GOOD, CROSS, FREE)) == FREE
+    assert headline((GOOD, CROSS, FREE), "fail").startswith("FAIL · class=Free −9.0 pts")
+
+
 def test_an_open_check_says_what_to_label():
     steel = paired("material=steel", "critical-slice", slice="material=steel", outcome="inconclusive", labels_needed=1)
     brass = steel.model_copy(update={"name": "b", "slice": "b", "labels_needed": 70})
@@ -189,6 +205,21 @@ def test_the_summary_is_a_markdown_table_with_the_failures_on_top():
         "* a/&lt;img&gt;.jpg: Free instead of Crack",
     ):
         assert line in text
+
+
+def test_the_summary_shows_eight_that_block_and_counts_the_rest():
+    many = [FREE.model_copy(update={"name": f"class={i}", "slice": f"class={i}"}) for i in range(20)]
+    text = summary(rich_verdict(checks=[GOOD, CROSS, FREE, *many]))
+    assert text.count("✗ **fail**") == 8
+    assert "What blocks besides: 14 more, 1 of them parts of failing slices." in text
+
+
+def test_plain_figures_are_one_line_of_the_summary():
+    figures = [paired(f"AP of {i}", "agreement", metric="AP", value=0.8, required=False, outcome="info", interval=None) for i in range(20)]
+    text = summary(rich_verdict(checks=[GOOD, *figures]))
+    assert "More figures, without a test: AP of 0 0.800 (current 0.900, −10.0 pts) · " in text
+    assert " · 4 more." in text
+    assert "| AP of" not in text
 
 
 def test_the_summary_shows_an_override_before_anything_else():

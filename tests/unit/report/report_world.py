@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sightline.config.store import StoreConfig
-from sightline.evaluate.verdict import Check, Flips, Verdict, write_verdict
+from sightline.evaluate.verdict import Case, Check, Confusion, Flips, Override, Verdict, write_verdict
 from sightline.models.bundle import ModelBundle
 from sightline.registry.ledger import Ledger
 from sightline.store.artifact import commit_artifact, write_file
@@ -38,6 +38,9 @@ class World:
         self.root = root
         self.classes = classes
         self.store = StoreConfig(cache=str(root / "cache"), registry=str(root / "registry"), runs=str(root / "runs"), tracking="")
+        # What the gates of this world's runs find instead, and what they leave besides the verdict.
+        self.change: Callable[[Verdict], Verdict] = lambda verdict: verdict
+        self.gate_files: dict[str, Any] = {}
         self._clock = 1_795_000_000.0
         self._rng = np.random.default_rng(3)
 
@@ -106,10 +109,12 @@ class World:
 
     def gate(self, run_id: str, stage: str, outcome: str = "pass", champion: int = 1) -> None:
         """A real signed verdict over the golden split, with its predictions."""
-        verdict = self.verdict(stage, outcome, champion)
+        verdict = self.change(self.verdict(stage, outcome, champion))
 
         def write(folder: Path) -> dict[str, Any]:
             write_verdict(folder, verdict)
+            for file, content in self.gate_files.items():
+                (folder / file).write_text(json.dumps(content))
             self._predictions(champion).to_parquet(folder / "predictions.parquet", index=False)
             return {"config": {"alpha": 0.05}}
 
@@ -131,18 +136,7 @@ class World:
             checks = [check.model_copy(update={"reference": None, "estimate": check.value, "interval": (0.9, 0.95)}) for check in checks]
         if stage == "compiled":
             checks.append(_paired("parity with the trained model", "parity", "", 720, 0.931, -0.002, 0.008, "pass"))
-            checks.append(
-                Check(
-                    name="model size",
-                    kind="size",
-                    required=True,
-                    outcome="pass",
-                    value=0.41,
-                    margin=200.0,
-                    detail="0.4 MB of at most 200 MB",
-                )
-            )
-            checks.append(Check(name="p95 latency", kind="latency", required=True, outcome="pass", value=3.9, margin=100.0))
+            checks += [_budget("model size", "size", "MB", 0.41, 200.0), _budget("latency p95", "latency", "ms", 3.9, 100.0)]
         reason = "light=night lost 14.0 points" if outcome == "fail" else "overall accuracy rose by 4.2 points and no slice is worse"
         return Verdict(
             stage="compiled" if stage == "compiled" else "trained",
@@ -292,6 +286,72 @@ def _paired(name: str, kind: Any, slice_name: str, num_images: int, reference: f
             outcome, "worse: 31 images broken, 4 fixed"
         ),
     )
+
+
+def _budget(name: str, kind: Any, unit: Any, value: float, limit: float) -> Check:
+    shown = {"value": value, "estimate": value, "margin": limit, "metric": name}
+    return Check(name=name, kind=kind, unit=unit, lower_is_better=True, required=True, outcome="pass", **shown)
+
+
+def waived(verdict: Verdict, *names: str, who: str = "A. Person") -> Verdict:
+    """The verdict with these checks bad, and waived by one person."""
+    fields = {"candidate": verdict.candidate, "champion": verdict.champion, "golden_digest": verdict.golden_digest}
+    times = {"made_at": 1_795_000_000.0, "until": 1_796_000_000.0}
+    override = Override(**fields, checks=names, who=who, why="the night camera is replaced on <Monday>", **times, verdict="55" * 32)
+    checks = tuple(
+        check.model_copy(update={"outcome": "waived", "detail": "it was fail: worse"}) if check.name in names else check
+        for check in verdict.checks
+    )
+    return verdict.model_copy(update={"checks": checks, "overrides": (override,)})
+
+
+def detection(verdict: Verdict) -> Verdict:
+    """The verdict as one of detectors, with every other family of checks."""
+    score = {"metric": "AP", "num_broken": 0, "num_fixed": 0, "num_clusters": 31}
+    checks = [check.model_copy(update=score if check.kind in {"overall", "slice"} else {}) for check in verdict.checks]
+    rise = {"reference": 0.031, "value": 0.052, "estimate": 0.021, "interval": (0.012, 0.03), "margin": 0.02, "lower_is_better": True}
+    checks.append(
+        Check(name="calibration", kind="calibration", required=True, outcome="inconclusive", metric="ECE", num_images=720, **rise)
+    )
+    slower = {"reference": 3.1, "value": 3.42, "estimate": 0.32, "interval": (0.21, 0.44), "unit": "ms", "lower_is_better": True}
+    name = "latency against the current model"
+    checks.append(Check(name=name, kind="latency", required=False, outcome="info", metric="latency p50", **slower))
+    cost = {"value": 0.00042, "estimate": 0.00042, "unit": "USD", "lower_is_better": True}
+    checks.append(Check(name="cost per 1 000 images", kind="cost", required=False, outcome="info", metric="cost", **cost))
+    weak = {"reference": 0.7, "value": 0.2, "estimate": -0.5, "interval": (-0.6, -0.4), "num_images": 44, "metric": "AP"}
+    checks.append(
+        Check(
+            name="weight > 3",
+            kind="discovered-slice",
+            slice="weight > 3",
+            required=False,
+            outcome="info",
+            **weak,
+            detail="found by looking",
+        )
+    )
+    cases = (Case(location="a.png", wanted="no error", given="missed"), Case(location="b.png", wanted="no error", given="no error"))
+    errors = (Confusion(name="missed", reference=12, candidate=19), Confusion(name="duplicate", reference=9, candidate=4))
+    update = {"task": "detection", "metric": "AP", "checks": tuple(checks), "cases": cases, "errors": errors, "attempt": 3, "alpha": 0.0125}
+    return verdict.model_copy(update=update)
+
+
+def variants_file(num_slices: int = 11) -> dict[str, Any]:
+    """``variants.json`` as the gate writes it: the last slice is where a variant loses most."""
+    rows = ["overall", *(f"site={place}" for place in range(num_slices))]
+    losses = [-0.01 * place for place in range(num_slices + 1)]
+    columns = [
+        _column("champion", [0.9] * len(rows), [None] * len(rows), ""),
+        _column("openvino-int8", [0.9 + loss for loss in losses], losses, "fail"),
+        _column("tensorrt-fp16", [None] * len(rows), [None] * len(rows), "inconclusive", status="unavailable: no NVIDIA GPU"),
+    ]
+    table = {"reference": "champion", "slices": rows, "num_images": [50] * len(rows), "columns": columns}
+    return {"schema_version": 1, "candidate": "cd" * 32, "golden_digest": "77" * 32, **table}
+
+
+def _column(name: str, values: list[Any], estimates: list[Any], outcome: str, status: str = "judged") -> dict[str, Any]:
+    found = {"name": name, "status": status, "values": values, "estimates": estimates, "outcome": outcome}
+    return found | {"p95_ms": None, "size_mb": None}
 
 
 def _variant(name: str, p50: float, p95: float, ips: float, size: int, accuracy: float, agreement: float) -> dict[str, Any]:

@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from report_world import World
+from report_world import World, detection, waived
 
 from sightline.errors import SightlineError
+from sightline.evaluate.verdict import Verdict
 from sightline.report.conclude import conclude
 from sightline.report.pack import Summary, write_pack
 from sightline.store.artifact import MANIFEST
@@ -48,7 +49,7 @@ def test_the_first_model_is_called_the_first_champion_and_claims_no_difference(w
     summary, page = pack(world, "run-1")
     assert summary.sentence.startswith("Promoted: generation 1 is the first champion. Overall accuracy 93.1")
     assert "shown to be at least 90.0" in summary.sentence
-    assert summary.gate[0].champion_accuracy is None
+    assert summary.gate[0].champion_value is None
     assert summary.gate[0].difference is None
     assert "Images that changed sides" not in page
 
@@ -63,6 +64,74 @@ def test_the_gate_summary_has_the_worst_judged_slice(world: World) -> None:
     assert gate.worst_slice.difference == pytest.approx(-0.14)
     assert gate.looks == 4
     assert gate.golden_digest == "77" * 32
+
+
+def test_a_promotion_by_override_says_so_in_its_first_sentence_with_name_and_end(world: World) -> None:
+    world.retrain("run-1", champion=0)
+    world.change = lambda verdict: waived(verdict, "light=night", "site=C")
+    world.retrain("run-2", champion=1)
+    summary, page = pack(world, "run-1", "run-2")
+    lead = (
+        "generation 2 replaces generation 1, only by override: A.\u00a0Person (until 2026-11-30 00:53 UTC) "
+        "waived light=night and site=C, which do not pass."
+    )
+    assert summary.status == "promoted"
+    assert summary.sentence.startswith(f"Promoted: {lead} Overall accuracy")
+    assert f"<h1>G{lead[1:]}</h1>" in page
+    assert "no other slice is shown to be worse" in summary.sentence
+    assert "no slice" not in summary.sentence
+    assert summary.gate[-1].waived == ("light=night", "site=C")
+    assert [override.who for override in summary.gate[-1].overrides] == ["A. Person"]
+
+
+def test_an_override_at_the_first_gate_alone_is_told_too(world: World) -> None:
+    world.change = lambda verdict: waived(verdict, "overall") if verdict.stage == "trained" else verdict
+    world.retrain("run-1", champion=0)
+    summary, _ = pack(world, "run-1")
+    assert "is the first champion, only by override: A.\u00a0Person" in summary.sentence
+    assert [gate.waived for gate in summary.gate] == [("overall",), ()]
+
+
+def test_waived_checks_without_an_override_name_nobody(world: World) -> None:
+    world.change = lambda verdict: waived(verdict, "overall").model_copy(update={"overrides": ()})
+    world.retrain("run-1", champion=0)
+    summary, page = pack(world, "run-1")
+    assert "only by override: a person whom the verdict does not name waived overall, which does not pass." in summary.sentence
+    assert "the verdict does not say by whom" in page
+
+
+def test_without_an_override_nobody_reads_of_one(world: World) -> None:
+    world.retrain("run-1", champion=0)
+    summary, page = pack(world, "run-1")
+    assert "override" not in summary.sentence
+    assert 'class="override"' not in page
+
+
+def test_slices_that_were_not_judged_are_not_called_good(world: World) -> None:
+    def unjudged(verdict: Verdict) -> Verdict:
+        checks = [c.model_copy(update={"required": False, "outcome": "info"}) if c.kind == "slice" else c for c in verdict.checks]
+        return verdict.model_copy(update={"checks": tuple(checks)})
+
+    world.change = unjudged
+    world.retrain("run-1", champion=0)
+    assert "slice" not in pack(world, "run-1")[0].sentence
+
+
+def test_a_detector_is_told_by_its_own_metric_and_level(world: World) -> None:
+    world.retrain("run-1", champion=0)
+    world.change = detection
+    world.retrain("run-2", champion=1)
+    summary, page = pack(world, "run-1", "run-2")
+    assert "Overall AP 0.931 (+4.2 points, 97.5\u202f% interval +2.6 … +5.8) on 720 golden images" in summary.sentence
+    assert "accuracy" not in summary.sentence
+    gate = summary.gate[-1]
+    assert (gate.metric, gate.value, gate.attempt, gate.alpha) == ("AP", pytest.approx(0.931), 3, 0.0125)
+    assert gate.worst_slice is not None
+    assert gate.worst_slice.name != "weight > 3"
+    cards = page[page.index('class="cards"') : page.index("</ul>", page.index('class="cards"'))]
+    assert '<span class="name">AP</span><span class="value">0.931</span>' in cards
+    assert "champion 0.889 · +4.2 points" in cards
+    assert ">Accuracy<" not in cards
 
 
 def test_a_rejected_run_ends_with_exit_code_3_and_names_who_keeps_serving(world: World) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_world import World
+from report_world import World, detection, variants_file, waived
 
 from sightline.report.pack import write_pack
 from sightline.report.thumbnails import BUDGET_BYTES, Thumbnails
@@ -134,6 +134,95 @@ def test_the_worst_slice_comes_first(world: World) -> None:
     page = page_of(world, "run-2")
     table = page[page.index("Slices, the worst first") :]
     assert re.findall(r'<td class="name">([^<\s]+)', table)[:2] == ["light=night", "site=C"]
+
+
+def section_of(page: str, start: str, end: str) -> str:
+    return page[page.index(start) : page.index(end, page.index(start))]
+
+
+def test_an_override_is_shown_with_name_reason_and_end(world: World) -> None:
+    world.change = lambda verdict: waived(verdict, "light=night", who="<b>Ana</b>")
+    world.retrain("run-1", champion=0)
+    page = page_of(world, "run-1")
+    told = section_of(page, '<div class="override"', "</div>")
+    assert "&lt;b&gt;Ana&lt;/b&gt;" in told
+    assert "valid until 2026-11-30 00:53 UTC: light=night" in told
+    assert "<q>the night camera is replaced on &lt;Monday&gt;</q>" in told
+    assert "pass by override</span>" in page
+    assert re.search(r'<span class="word"><svg.*?#i-pen.*?</svg>Promoted by override</span>', page)
+    assert "</svg>promoted by override</span>" in page
+    assert "<title>Promoted by override · " in page
+    assert parsed(page).unbalanced == []
+
+
+def test_waived_is_told_by_word_and_icon_and_not_only_by_colour(world: World) -> None:
+    world.change = lambda verdict: waived(verdict, "light=night")
+    world.retrain("run-1", champion=0)
+    page = page_of(world, "run-1")
+    row = section_of(page, '<td class="name">light=night', "</tr>")
+    assert re.search(r'<span class="chip waived"><svg.*?#i-pen.*?</svg>waived</span>', row)
+    style = section_of(page, "<style>", "</style>")
+    assert style.count("--waived:") == 2  # light and dark
+
+
+def test_figures_have_the_unit_of_their_check_and_a_rise_of_an_error_its_margin_on_the_right(world: World) -> None:
+    world.ingest("run-1")
+    world.change = detection
+    world.gate("run-1", "compiled")
+    page = page_of(world, "run-1")
+
+    def row(name: str) -> str:
+        return section_of(page, f'<td class="name">{name}', "</tr>")
+
+    assert "at most 200\u202fMB" in row("model size")
+    assert "0.41\u202fMB" in row("model size")
+    assert "0.00042\u202fUSD" in row("cost")
+    slower = row("latency against")
+    assert "+0.32\u202fms" in slower
+    assert "+0.21\u202fms … +0.44\u202fms" in slower
+    assert "points" not in slower
+    assert '<svg class="ci"' not in slower
+    assert "0.931" in row("overall")
+    assert "AP</span>" in row("overall")
+    (margin,) = re.findall(r'class="margin" x1="([\d.]+)"', row("calibration"))
+    assert float(margin) > 75
+    (margin,) = re.findall(r'class="margin" x1="([\d.]+)"', row("overall"))
+    assert 40 < float(margin) < 75  # what was found by looking does not stretch the scale
+
+
+def test_what_was_found_by_looking_is_in_no_table(world: World) -> None:
+    world.ingest("run-1")
+    world.change = detection
+    world.gate("run-1", "trained")
+    page = page_of(world, "run-1")
+    assert '<td class="name">weight' not in page
+    assert "1 weak spot found by searching, never judged" in page
+    assert "<li>weight &gt; 3: 0.200 (−50.0 points), 44 images</li>" in page
+
+
+def test_the_gate_tells_the_attempt_the_level_wrong_cases_and_errors_that_grew(world: World) -> None:
+    world.ingest("run-1")
+    world.change = detection
+    world.gate("run-1", "trained")
+    page = page_of(world, "run-1")
+    assert "look 4 at this golden set · attempt 3 in the alpha ledger · α of this look 1.2\u202f%" in page
+    assert "1 of 2 wrong." in page
+    assert "<code>a.png</code>: missed instead of no error" in page
+    assert "<li>missed: 12 → 19</li>" in page
+    assert "duplicate: 9" not in page
+
+
+def test_judged_variants_are_a_table_and_without_them_there_is_none(world: World) -> None:
+    world.retrain("run-1", champion=0)
+    assert "Accuracy of every variant" not in page_of(world, "run-1")
+    world.gate_files = {"variants.json": variants_file()}
+    world.retrain("run-2", champion=1)
+    page = page_of(world, "run-2")
+    table = section_of(page, "Accuracy of every variant, on the slices where one loses most", "</table>")
+    assert re.findall(r'<td class="name">([^<]+)', table)[:3] == ["overall", "site=10", "site=9"]
+    assert "unavailable: no NVIDIA GPU" in table
+    assert "−11.0" in table
+    assert parsed(page).unbalanced == []
 
 
 def test_a_rolled_back_run_opens_with_its_canary_and_a_drill_is_called_one(world: World) -> None:
