@@ -268,12 +268,12 @@ class VariantView:
 
 
 def _variants(table: VariantTable | None) -> tuple[list[tuple[str, int]], list[VariantView]]:
-    """Rows as (slice, images), overall first and then those on which any variant loses most, and the columns."""
+    """Rows as (slice, images): overall, slices that are no crosses, crosses; in each, those first on which any variant loses most."""
     if table is None or not table.slices:
         return [], []
 
-    def worst(row: int) -> float:
-        return min((column.estimates[row] or 0.0 for column in table.columns), default=0.0)
+    def worst(row: int) -> tuple[bool, float]:
+        return CROSS in table.slices[row], min((column.estimates[row] or 0.0 for column in table.columns), default=0.0)
 
     rows = [0, *sorted(range(1, len(table.slices)), key=worst)][:_MAX_VARIANT_ROWS]
     views = [_variant(column, table.slices, rows) for column in table.columns]

@@ -272,7 +272,8 @@ def test_the_command_says_that_grouped_images_count_less(tmp_path, capsys):
         (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / name / f"part{part:03d}-{number:03d}.png")
-    settings = [f"ingest.source={tmp_path / 'images'}", "ingest.image_size_px=16", "ingest.group_by=/(part\\d+)-", "gate.margin=0.45"]
+    settings = [f"ingest.source={tmp_path / 'images'}", "ingest.image_size_px=16", "gate.margin=0.45"]
+    settings += ["ingest.attributes_from_name=(?P<part>part[0-9]+)-", "ingest.group_by=[part]"]
     assert plan_command(_config(tmp_path, *settings), dataset=None, churn=0.05, attempts=1, as_json=False, together=0.3) == 0
     text = capsys.readouterr().out
     assert "groups count like about" in text
