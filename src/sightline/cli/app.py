@@ -101,6 +101,10 @@ def gate_plan(
         typer.Option(min=0, max=1, help="Share of images on which equally good models differ; default: as in the last verdict."),
     ] = None,
     attempts: Annotated[int, typer.Option(min=1, help="The how-many-th look at this golden set is planned.")] = 1,
+    together: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Where images come in groups: share of groups whose images change all together; default: 0.1."),
+    ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -109,7 +113,8 @@ def gate_plan(
     from sightline.config.load import load_config
 
     loaded = load_config(config, overrides or ())
-    raise typer.Exit(command.plan_command(loaded, dataset=dataset, churn=churn, attempts=attempts, as_json=as_json))
+    code = command.plan_command(loaded, dataset=dataset, churn=churn, attempts=attempts, as_json=as_json, together=together)
+    raise typer.Exit(code)
 
 
 @gate_app.command("run", epilog="Example: sightline gate run current.json new.json --truth golden.json --images ./images")

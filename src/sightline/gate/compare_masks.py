@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # An image counts as broken or fixed, and a must-pass case as right, at this overlap of its worst class.
 _RIGHT = 0.5
+Rows = npt.NDArray[np.int64]
 _KINDS: dict[str, Overlap] = {"auto": "miou", "miou": "miou", "dice": "dice"}
 
 
@@ -44,7 +45,12 @@ def read_masks(files: Files, policy: GateConfig) -> Masks:
     import pandas as pd
 
     if len(files.classes) < 2:
-        raise UsageError("the classes of the masks are not known", remedy="name them in order: --classes background,defect")
+        known = (
+            f"masks need two classes at least, --classes names only {files.classes[0]!r}"
+            if files.classes
+            else "the classes of the masks are not known"
+        )
+        raise UsageError(known, remedy="name all of them in the order of their values, the background too: --classes background,defect")
     names = tuple(sorted(path.relative_to(files.truth).as_posix() for path in files.truth.rglob("*.png")))
     if not names:
         raise DataError(f"{files.truth} holds no .png mask", remedy="one 8-bit PNG of class indices per golden image")
@@ -144,64 +150,84 @@ class Masks:
 
     def findings(self, policy: GateConfig) -> Findings:
         """Images that changed sides at an IoU of 0.5 of their worst class, and pixels lost and invented by class."""
-        broken, fixed = self._changed()
+        broken, fixed = self._changed() if self.counts[0] else ((), ())
         return Findings(Flips(num_broken=len(broken), num_fixed=len(fixed)), self._cases(policy), self._errors())
 
-    def _changed(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _changed(self) -> tuple[Rows, Rows]:
+        """Broken and fixed images, the largest change first; of a first model the wrong ones and none.
+
+        Ties are broken by the pixels that are wrong: without a defect in the truth, every false one takes the IoU from 1 to 0.
+        """
         before, now = self.counts
-        if before is None:
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-        old, new = _worst_class(before), _worst_class(now)
-        order = np.argsort(new - old, kind="stable")
+        new = _worst_class(now)
+        old = _worst_class(before) if before else np.ones_like(new)
+        size = _num_wrong(now) - (_num_wrong(before) if before else 0)
+        order = np.lexsort((-size, new - old))
         broken = order[(old[order] >= _RIGHT) & (new[order] < _RIGHT)]
         fixed = order[::-1][(old[order[::-1]] < _RIGHT) & (new[order[::-1]] >= _RIGHT)]
         return broken, fixed
 
     def _errors(self) -> tuple[Confusion, ...]:
-        def pixels(counts: PixelCounts) -> dict[str, int]:
-            hits, truth, predicted = (part.sum(axis=0) for part in (counts.hits_NC, counts.truth_NC, counts.predicted_NC))
-            lost = {f"pixels of {name} missed": int(truth[index] - hits[index]) for index, name in enumerate(self.classes)}
-            return lost | {f"pixels wrongly called {name}": int(predicted[index] - hits[index]) for index, name in enumerate(self.classes)}
-
         before, now = self.counts
-        old, new = pixels(before) if before else {}, pixels(now)
+        old, new = _wrong_pixels(before, self.classes) if before else {}, _wrong_pixels(now, self.classes)
         found = [Confusion(name=name, reference=old.get(name), candidate=count) for name, count in new.items() if count or old.get(name)]
         return tuple(sorted(found, key=lambda error: -error.candidate))
 
     def galleries(self, checks: Sequence[Check]) -> Sequence[Gallery]:
-        """Images that changed sides, the largest change first."""
+        """Images that changed sides, or a first model's mistakes: those of the worst slice first, then the largest change."""
         if self.pictures is None:
             return ()
         from sightline.gate.gallery import segmentation_gallery
 
-        broken, fixed = self._changed()
-        note = f"IoU of the image's worst class fell below {_RIGHT:g}; largest change first"
+        bad, good = self._changed()
+        drawn, fixed = self._drawn(bad, checks), self._drawn(good, checks, is_fixed=True)
+        order = "worst slice first, then the largest change"
+        if self.counts[0] is None:
+            note = f"IoU of the image's worst class is below {_RIGHT:g}; {order}"
+            return (segmentation_gallery("Mistakes", note, drawn, total=len(bad)),)
+        note = f"IoU of the image's worst class fell below {_RIGHT:g}; {order}"
         return (
-            segmentation_gallery("Newly broken", note, self._drawn(broken, checks), total=len(broken)),
-            segmentation_gallery("Newly fixed", f"... and rose above {_RIGHT:g}", self._drawn(fixed, checks), total=len(fixed)),
+            segmentation_gallery("Newly broken", note, drawn, total=len(bad)),
+            segmentation_gallery("Newly fixed", f"... and rose above {_RIGHT:g}", fixed, total=len(good)),
         )
 
-    def _drawn(self, rows: Sequence[int] | npt.NDArray[np.int64], checks: Sequence[Check]) -> Iterator[SegmentationFlip]:
+    def _drawn(self, rows: Rows, checks: Sequence[Check], *, is_fixed: bool = False) -> Iterator[SegmentationFlip]:
         from sightline.gate.pictures import SegmentationFlip
 
-        truth, current, new = self.folders
-        before, now = self.counts
-        if self.pictures is None or current is None or before is None:
+        if self.pictures is None:
             return
+        truth, current, new = self.folders
         slices, names = self._slice_of(checks), self.images
-        for row in rows:
-            scores = (_class_scores(before)[row], _class_scores(now)[row])
-            index = int(np.nanargmin(scores[1]))
+        for row in self._worst_slices_first(rows, checks):
+            index = self._class_at_fault(row, is_fixed=is_fixed)
             yield SegmentationFlip(
-                image=self.pictures.read(int(row)),
+                image=self.pictures.read(row),
                 truth=truth.read(names[row]) == index,
-                reference=current.read(names[row]) == index,
+                reference=current.read(names[row]) == index if current else None,
                 candidate=new.read(names[row]) == index,
                 label=self.classes[index],
                 file=names[row],
                 slice=slices[row],
-                detail=f"IoU {scores[0][index]:.2f} → {scores[1][index]:.2f}",
+                detail=self._change(row, index),
             )
+
+    def _class_at_fault(self, row: int, *, is_fixed: bool) -> int:
+        """The worst class of the answer that was, or is, wrong."""
+        before, now = self.counts
+        counts = before if is_fixed and before else now
+        return int(np.nan_to_num(_class_scores(counts)[row], nan=1.0).argmin())
+
+    def _change(self, row: int, index: int) -> str:
+        """What happened to a class in an image, e.g. "IoU 0.81 → 0.44"."""
+        both = [counts for counts in self.counts if counts]
+        if both[0].truth_NC[row, index]:
+            return "IoU " + " → ".join(f"{_class_scores(counts)[row, index]:.2f}" for counts in both)
+        return "not there; pixels " + " → ".join(f"{counts.predicted_NC[row, index]}" for counts in both)
+
+    def _worst_slices_first(self, rows: Rows, checks: Sequence[Check]) -> list[int]:
+        names, slices = [check.slice for check in worst_slices_first(checks)], self._slice_of(checks)
+        rank = {name: place for place, name in reversed(list(enumerate(names)))}
+        return sorted(map(int, rows), key=lambda row: rank.get(slices[row], len(names)))
 
     def _slice_of(self, checks: Sequence[Check]) -> list[str]:
         found = [""] * len(self.images)
@@ -216,16 +242,27 @@ class Masks:
         return ()
 
     def write(self, folder: Path, checks: Sequence[Check]) -> None:
-        """``flips.parquet``: one row per image that changed sides."""
+        """``flips.parquet``: one row per image that changed sides, or that a first model gets wrong; worst slice first."""
         import pandas as pd
 
         slices = self._slice_of(checks)
-        rows = [
-            (str(PurePosixPath(self.images[row])), slices[row], kind, "", "IoU of the worst class")
-            for kind, found in zip(("worse", "better"), self._changed(), strict=True)
-            for row in found
-        ]
+        rows = []
+        for kind, changed in zip(("worse" if self.counts[0] else "wrong", "better"), self._changed(), strict=True):
+            for row in self._worst_slices_first(changed, checks):
+                index = self._class_at_fault(row, is_fixed=kind == "better")
+                rows.append((str(PurePosixPath(self.images[row])), slices[row], kind, self.classes[index], self._change(row, index)))
         pd.DataFrame(rows, columns=["location", "slice", "kind", "label", "detail"]).to_parquet(folder / "flips.parquet", index=False)
+
+
+def _wrong_pixels(counts: PixelCounts, classes: Sequence[str]) -> dict[str, int]:
+    """How many pixels of each class were missed, and how many were wrongly given to it.
+
+    Of two classes, what the first lost is what the second was wrongly given, so only the second, by custom not the background, is told.
+    """
+    hits, truth, predicted = (part.sum(axis=0) for part in (counts.hits_NC, counts.truth_NC, counts.predicted_NC))
+    told = [(index, name) for index, name in enumerate(classes) if index or len(classes) > 2]
+    lost = {f"pixels of {name} missed": int(truth[index] - hits[index]) for index, name in told}
+    return lost | {f"pixels wrongly called {name}": int(predicted[index] - hits[index]) for index, name in told}
 
 
 def _class_scores(counts: PixelCounts) -> npt.NDArray[np.float64]:
@@ -240,3 +277,9 @@ def _worst_class(counts: PixelCounts) -> npt.NDArray[np.float64]:
     scores = np.where(np.isnan(_class_scores(counts)), 1.0, _class_scores(counts))
     worst: npt.NDArray[np.float64] = scores.min(axis=1)
     return worst
+
+
+def _num_wrong(counts: PixelCounts) -> npt.NDArray[np.int64]:
+    """Pixels per image that are in another class than in the truth."""
+    wrong: npt.NDArray[np.int64] = (counts.truth_NC - counts.hits_NC).sum(axis=1)
+    return wrong

@@ -136,7 +136,7 @@ def plan(golden: Golden, policy: GateConfig, assumed: Assumed | float, attempts:
     assumed = assumed if isinstance(assumed, Assumed) else Assumed(assumed)
     _check(assumed, attempts)
     alpha = ledger_alpha(policy.alpha, attempts) if policy.alpha_spending == "ledger" else policy.alpha
-    parts, swaps = _parts(golden, policy, assumed)
+    parts, swaps = _parts(golden, policy, assumed, alpha)
     demands = [Demand("overall", "overall", policy.margin, alpha)]
     demands += [Demand(name, "critical-slice", policy.critical_margin, alpha) for name in policy.critical_slices]
     like_K = parts[""].worlds.sizes_K if parts[""].worlds else np.ones(1, dtype=np.int64)
@@ -190,7 +190,7 @@ def _key(demand: Demand) -> str:
     return "" if demand.kind == "overall" else demand.name
 
 
-def _parts(golden: Golden, policy: GateConfig, assumed: Assumed) -> tuple[dict[str, Part], Swaps | None]:
+def _parts(golden: Golden, policy: GateConfig, assumed: Assumed, alpha: float) -> tuple[dict[str, Part], Swaps | None]:
     """What each check looks at: all images under "", and each slice by name, critical ones without images too; and the groups' swaps."""
     sizes = {"": golden.num_images} | dict.fromkeys(policy.critical_slices, 0) | dict(golden.slices)
     if policy.cluster != "group" or golden.clusters_N is None or golden.num_groups == golden.num_images:
@@ -198,7 +198,7 @@ def _parts(golden: Golden, policy: GateConfig, assumed: Assumed) -> tuple[dict[s
     index = np.unique(golden.clusters_N, return_inverse=True)[1]
     order, sizes_K = np.argsort(index, kind="stable"), np.bincount(index).astype(np.int64)
     number = max(_FEWEST_GROUPED, min(_MOST_GROUPED, _MOST_GROUPED_DRAWS // golden.num_images))
-    everything = Worlds.draw(sizes_K, assumed.together, number)
+    everything = Worlds.draw(sizes_K, assumed.together, number, alpha)
     nothing = np.zeros(golden.num_images, dtype=np.bool_)
     masks = {name: golden.masks.get(name, nothing)[order] for name in sizes if name}
     judged = [mask for name, mask in masks.items() if name not in policy.critical_slices and sizes[name] >= policy.min_slice_images]

@@ -181,7 +181,7 @@ def _grouped_need(demand: Demand, part: Part, sizes_K: Ints) -> int:
 
     def holds(num_images: int, test: Callable[[Counts, float, float], npt.NDArray[np.bool_]] = nearly_passes) -> bool:
         worlds = min(_GROWN_WORLDS, max(100, _MOST_DRAWS // num_images))
-        counts = Worlds.draw(grown(sizes_K, num_images), part.together, worlds).counts(part.churn)
+        counts = Worlds.draw(grown(sizes_K, num_images), part.together, worlds, demand.alpha).counts(part.churn)
         return _share(test(counts, demand.margin, demand.alpha)) >= power.POWER
 
     independent = _exact_need(demand.margin, demand.alpha, part.churn)

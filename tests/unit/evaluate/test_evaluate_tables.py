@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from sightline.errors import DataError, UsageError
@@ -73,3 +74,27 @@ def test_attributes_may_come_from_another_table_but_must_name_every_image(tmp_pa
 def test_a_file_of_another_kind_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"csv or \.parquet"):
         read_truth(tmp_path / "truth.xlsx")
+
+
+def test_answers_in_other_words_are_refused_since_they_would_make_a_current_model_look_worse_than_it_is(tmp_path, truth):
+    with pytest.raises(DataError, match=r"2 of 3 labels are no class of the truth; its classes are cat, dog") as caught:
+        read_answers(answers(tmp_path, "image,label\na.png,Cat\nb.png,Dog\nc.png,cat\n"), truth)
+    assert caught.value.problems == ("'Cat' (1 images)", "'Dog' (1 images)")
+
+
+def test_a_class_may_be_called_none(tmp_path):
+    path = tmp_path / "truth.csv"
+    path.write_text("image,label,site\na.png,None,NA\nb.png,NA,\n")
+    found = read_truth(path)
+    assert found.classes == ("NA", "None")
+    assert found.attributes["site"].tolist() == ["NA", ""]
+    assert read_answers(answers(tmp_path, "image,label\na.png,None\nb.png,None\n"), found).predicted_N.tolist() == [1, 1]
+
+
+def test_numbered_classes_stay_the_same_when_a_missing_answer_turns_them_into_fractions(tmp_path):
+    pd.DataFrame({"image": ["a", "b", "c"], "label": [1, 2, 1]}).to_parquet(tmp_path / "truth.parquet")
+    pd.DataFrame({"image": ["a", "b", "c"], "label": [1.0, 2.0, None]}).to_parquet(tmp_path / "answers.parquet")
+    truth = read_truth(tmp_path / "truth.parquet")
+    found = read_answers(tmp_path / "answers.parquet", truth)
+    assert truth.classes == ("1", "2")
+    assert (found.predicted_N.tolist(), found.num_invalid) == ([0, 1, -1], 1)

@@ -7,10 +7,10 @@ from sightline.config.gate import GateConfig
 from sightline.errors import UsageError
 from sightline.evaluate.predict import Answers
 from sightline.evaluate.verdict import Case, Check, overall_outcome
+from sightline.gate.clusters import independent
 from sightline.gate.decide import decide, require_known_slices
 from sightline.gate.evidence import Evidence, Pair
 from sightline.gate.measured import Measured
-from sightline.gate.clusters import independent
 from sightline.gate.paired import Question, labels_needed, non_inferiority
 
 IMAGES = 600

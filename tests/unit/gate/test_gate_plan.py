@@ -274,7 +274,8 @@ def test_the_command_says_that_grouped_images_count_less(tmp_path, capsys):
         Image.fromarray(pixels).save(tmp_path / "images" / name / f"part{part:03d}-{number:03d}.png")
     settings = [f"ingest.source={tmp_path / 'images'}", "ingest.image_size_px=16", "gate.margin=0.45"]
     settings += ["ingest.attributes_from_name=(?P<part>part[0-9]+)-", "ingest.group_by=[part]"]
-    assert plan_command(_config(tmp_path, *settings), dataset=None, churn=0.05, attempts=1, as_json=False, together=0.3) == 0
+    with pytest.raises(UsageError, match="overall: 45 points"):
+        plan_command(_config(tmp_path, *settings), dataset=None, churn=0.05, attempts=1, as_json=False, together=0.3)
     text = capsys.readouterr().out
     assert "groups count like about" in text
     assert "in 30 % of the groups" in text

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sightline.cli.audit import override
 from sightline.config.gate import GateConfig
 from sightline.config.store import StoreConfig
 from sightline.data.version import DatasetVersion
@@ -153,6 +154,32 @@ def test_a_new_champion_is_a_new_question(trained, compiled, dataset, store, tmp
     assert verdict.champion == compiled.digest
     assert output.result.outcome == "pass"
     assert "vs" in output.result.headline
+
+
+def test_each_candidate_of_a_stage_spends_less_than_the_one_before(trained, broken, compiled, dataset, store, tmp_path):
+    Ledger(store.registry).promote(compiled, expected_generation=0, run_id="r0", verdict_digest="v")
+    verdicts = [_gate(bundle, dataset, store, tmp_path)[1] for bundle in (trained, broken, trained)]
+    assert [verdict.attempt for verdict in verdicts] == [1, 2, 1]
+    assert verdicts[1].alpha == pytest.approx(verdicts[0].alpha / 4)
+
+
+def test_an_override_is_a_new_question_that_the_cache_does_not_answer(broken, compiled, dataset, store, tmp_path):
+    Ledger(store.registry).promote(compiled, expected_generation=0, run_id="r0", verdict_digest="v")
+    output, before = _gate(broken, dataset, store, tmp_path, property_slices=(), slice_crosses=False)
+    blocking = [check.name for check in before.checks if check.required and check.outcome in {"fail", "inconclusive"}]
+    made = override(Path(output.artifact.folder), blocking, who="Ada", why="blobs are no longer made", days=7.0, registry=store.registry)
+    assert made["still_blocking"] == []
+    output, after = _gate(broken, dataset, store, tmp_path, property_slices=(), slice_crosses=False)
+    assert (output.result.outcome, after.attempt, [one.who for one in after.overrides]) == ("pass", before.attempt, ["Ada"])
+    assert output.result.headline.startswith("PASS by override of ")
+
+
+def test_corrupted_images_are_compared_too(trained, compiled, dataset, store, tmp_path):
+    Ledger(store.registry).promote(compiled, expected_generation=0, run_id="r0", verdict_digest="v")
+    output, verdict = _gate(trained, dataset, store, tmp_path, robustness=("dark",), robustness_images=60)
+    (check,) = [check for check in verdict.checks if check.kind == "robustness"]
+    assert (check.num_images, check.required, check.estimate) == (60, False, 0.0)
+    assert [name for name in output.result.metrics if name.startswith("robustness/")] == ["robustness/dark"]
 
 
 def test_sentinels_are_scored_wherever_they_are(trained, broken, dataset, store, tmp_path):
