@@ -46,18 +46,22 @@ def read_boxes(files: Files, policy: GateConfig) -> Boxes:
     new = read_detections(files.new, truth)
     current = read_detections(files.current, truth) if files.current else None
     pictures = PictureFiles.find(files.images, truth.files) if files.images else None
-    matched = match(truth, current or new, new, score_thresholds_2C=np.full((2, len(truth.classes)), policy.score_threshold))
+    matched = match(
+        truth, new if current is None else current, new, score_thresholds_2C=np.full((2, len(truth.classes)), policy.score_threshold)
+    )
     old_N, new_N = matched.ap.image_scores()
     thresholds = matched.ap.score_thresholds_2C
     errors = find_errors(truth, new, thresholds[1])
-    before = find_errors(truth, current, thresholds[0]) if current else None
+    before = None if current is None else find_errors(truth, current, thresholds[0])
     values = pictures.values(policy.property_slices) if pictures else {}
     masks = image_slices(truth) | end_masks(values)
     if policy.slice_crosses:
         masks |= cross_masks(_attributes(truth), policy.min_slice_images)
-    loss = old_N - new_N if current else 1 - new_N
+    loss = 1 - new_N if current is None else old_N - new_N
     weak = discover(loss, feature_table(_attributes(truth), values), truth.clusters_N, _names(truth), min_images=policy.min_slice_images)
-    return Boxes(truth, new, current, matched, (before, errors), masks, weak if policy.discover_slices else {}, pictures)
+    # A rule may say the same as a declared slice, which is judged on all of its images.
+    weak = {name: mask for name, mask in weak.items() if name not in masks and policy.discover_slices}
+    return Boxes(truth, new, current, matched, (before, errors), masks, weak, pictures)
 
 
 def _attributes(truth: Truth) -> pd.DataFrame:
@@ -107,7 +111,7 @@ class Boxes:
         own = {f"class={name}": metric.of_class(index) for index, name in enumerate(self.truth.classes)}
         judged = (
             metric_checks(metric, self.masks, clusters, policy, alpha, own)
-            if self.current
+            if self.current is not None
             else first_metric_checks(metric, self.masks, clusters, policy, alpha)
         )
         checks = [*case_checks(self._cases(policy)), *self._answers(), *judged]
@@ -134,7 +138,7 @@ class Boxes:
     def _number(self, name: str, old: float, new: float) -> Check:
         metric = "AP50" if name == "AP50" else "AR" if name == "AR100" else "AP"
         values: dict[str, object] = {"value": new, "estimate": new, "num_images": len(self.truth), "metric": metric}
-        if self.current and np.isfinite(old):
+        if self.current is not None and np.isfinite(old):
             values |= {"reference": old, "estimate": new - old}
         return Check(name=name, kind="agreement", required=False, outcome="info", detail="for information, without a test", **values)
 

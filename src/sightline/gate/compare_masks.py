@@ -45,12 +45,8 @@ def read_masks(files: Files, policy: GateConfig) -> Masks:
     import pandas as pd
 
     if len(files.classes) < 2:
-        known = (
-            f"masks need two classes at least, --classes names only {files.classes[0]!r}"
-            if files.classes
-            else "the classes of the masks are not known"
-        )
-        raise UsageError(known, remedy="name all of them in the order of their values, the background too: --classes background,defect")
+        known = f"--classes names {files.classes[0]!r} only" if files.classes else "the classes of the masks are not known"
+        raise UsageError(known, remedy="name all in the order of their values, the background too: --classes background,defect")
     names = tuple(sorted(path.relative_to(files.truth).as_posix() for path in files.truth.rglob("*.png")))
     if not names:
         raise DataError(f"{files.truth} holds no .png mask", remedy="one 8-bit PNG of class indices per golden image")

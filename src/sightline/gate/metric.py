@@ -79,7 +79,9 @@ def first_metric_checks(
     failed = holm([boot.p_below for boot in boots.values()], policy.slice_alpha * NOMINAL_SHARE).rejected
     checks += [_slice_smallest(metric.name, name, (boots[name], bool(bad)), policy) for name, bad in zip(judged, failed, strict=True)]
     unjudged = {name: rows for name, rows in parts.items() if name not in boots}
-    return checks + [_unjudged(metric, name, rows, (clusters_N, policy)) for name, rows in unjudged.items()]
+    # A metric without a reference may hold the candidate twice; it must not be shown as compared with itself.
+    rest = [_unjudged(metric, name, rows, (clusters_N, policy)) for name, rows in unjudged.items()]
+    return checks + [check.model_copy(update={"reference": None, "estimate": check.value}) for check in rest]
 
 
 def _non_inferiority(question: _Question, metric: PairedMetric, clusters_N: Ints | None, policy: GateConfig) -> Check:

@@ -85,8 +85,8 @@ class Worlds:
             return Counts(nothing, nothing, nothing, np.ones(len(self)), np.zeros(len(self)), nothing, nothing)
         starts = np.cumsum(self.sizes_K) - self.sizes_K
         broken, fixed = self.draws_WN < churn / 2 + loss, self.draws_WN >= 1 - churn / 2
-        groups_WK = [np.add.reduceat(changed, starts, axis=1, dtype=np.int64) for changed in (broken, fixed)]
-        return effective_counts(*groups_WK, self.sizes_K, self.alpha)
+        broken_WK, fixed_WK = (np.add.reduceat(changed, starts, axis=1, dtype=np.int64) for changed in (broken, fixed))
+        return effective_counts(broken_WK, fixed_WK, self.sizes_K, self.alpha)
 
 
 def effective_counts(broken_WK: Ints, fixed_WK: Ints, sizes_K: Ints, alpha: float = 0.05) -> Counts:

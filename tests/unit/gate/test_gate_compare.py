@@ -212,9 +212,19 @@ def test_an_output_that_is_there_is_never_overwritten(tables):
 )
 def test_a_policy_that_does_not_fit_is_refused_before_the_look_is_counted(tables, setting, says):
     ran = sightline(
-        "gate", "run", tables / "current.csv", tables / "new.csv", "--truth", tables / "truth.csv", "--set", setting, "--registry", tables / "r",
-        "--output", tables / "verdict",
-    )  # fmt: skip
+        "gate",
+        "run",
+        tables / "current.csv",
+        tables / "new.csv",
+        "--truth",
+        tables / "truth.csv",
+        "--set",
+        setting,
+        "--registry",
+        tables / "r",
+        "--output",
+        tables / "verdict",
+    )
     assert ran.code == 2
     assert says in ran.err
     assert not (tables / "r").exists()

@@ -62,7 +62,7 @@ def store(tmp_path) -> StoreConfig:
 
 
 def _gate(bundle, dataset, store, tmp_path, *, stage="trained", **policy):
-    # Scoring seven corruptions takes longer than everything else; one test asks for them.
+    # Scoring seven corruptions takes longer than everything else; the tests of robustness ask for one.
     policy = {"robustness": ()} | policy
     folder = tmp_path / "out" / stage
     output = step.run(
@@ -174,12 +174,23 @@ def test_an_override_is_a_new_question_that_the_cache_does_not_answer(broken, co
     assert output.result.headline.startswith("PASS by override of ")
 
 
-def test_corrupted_images_are_compared_too(trained, compiled, dataset, store, tmp_path):
+@pytest.mark.parametrize(("margin", "expected"), [(None, []), (0.3, [("pass", True, 60)])])
+def test_corrupted_images_cost_a_trained_model_time_only_where_they_are_required(
+    trained, compiled, dataset, store, tmp_path, margin, expected
+):
     Ledger(store.registry).promote(compiled, expected_generation=0, run_id="r0", verdict_digest="v")
-    output, verdict = _gate(trained, dataset, store, tmp_path, robustness=("dark",), robustness_images=60)
+    policy = {"robustness": ("dark",), "robustness_images": 60, "robustness_margin": margin}
+    output, verdict = _gate(trained, dataset, store, tmp_path, **policy)
+    found = [(check.outcome, check.required, check.num_images) for check in verdict.checks if check.kind == "robustness"]
+    assert found == expected
+    assert [name for name in output.result.metrics if name.startswith("robustness/")] == ["robustness/dark"] * len(expected)
+
+
+def test_corrupted_images_are_shown_for_what_ships(compiled, dataset, store, tmp_path):
+    output, verdict = _gate(compiled, dataset, store, tmp_path, stage="compiled", robustness=("dark",), robustness_images=60)
     (check,) = [check for check in verdict.checks if check.kind == "robustness"]
-    assert (check.num_images, check.required, check.estimate) == (60, False, 0.0)
-    assert [name for name in output.result.metrics if name.startswith("robustness/")] == ["robustness/dark"]
+    assert (check.num_images, check.required, check.outcome) == (60, False, "info")
+    assert output.result.metrics["robustness/dark"] == check.value
 
 
 def test_sentinels_are_scored_wherever_they_are(trained, broken, dataset, store, tmp_path):
