@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -191,11 +191,21 @@ def with_attributes(truth: TruthTable, path: Path) -> TruthTable:
 def attributes_for(path: Path, images: tuple[str, ...]) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
     """Slice attributes and cluster indices of ``images`` from a table that may hold more images.
 
+    Where no name fits, names are compared without their endings.
+
     Raises:
         DataError: an image is missing in it.
     """
     table = read_table(path)
     names = table["image"].astype(str)
+    if not set(images) & set(names):
+        # Masks are named like their images, but for the ending.
+        stems = names.map(lambda name: PurePosixPath(name).with_suffix("").as_posix())
+        by_stem = {PurePosixPath(name).with_suffix("").as_posix(): name for name in images}
+        names = stems.map(lambda stem: by_stem.get(stem, stem))
+        if names.duplicated().any():
+            twice = sorted(set(names[names.duplicated()]))
+            raise DataError(f"{path}: images differ in their ending only", problems=twice[:20], remedy="name the images as in the truth")
     missing = sorted(set(images) - set(names))
     if missing:
         raise DataError(f"{path}: {len(missing)} golden images are not in it", problems=missing[:20], remedy="name every golden image")

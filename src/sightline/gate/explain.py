@@ -294,6 +294,10 @@ def _check_lines(check: Check, columns: int) -> list[str]:
     return [*lines, *(f"    {line}" for line in detail)]
 
 
+def _groups(check: Check) -> str:
+    return f" in {count_of(check.num_clusters, 'group')}" if 0 < check.num_clusters < check.num_images else ""
+
+
 def _slice_lines(slices: Sequence[Check], columns: int) -> list[str]:
     if not slices:
         return []
@@ -307,7 +311,7 @@ def _slice_lines(slices: Sequence[Check], columns: int) -> list[str]:
     for check in slices:
         name, figure = _cut(check.slice, name_width), change_text(check) or value_text(check, check.value)
         drawing = f"  {_bar(check, reach)}" if drawn else ""
-        lines.append(f"  {_MARKS[check.outcome]} {name:<{name_width}}{drawing}  {figure:>10}  n={check.num_images}")
+        lines.append(f"  {_MARKS[check.outcome]} {name:<{name_width}}{drawing}  {figure:>10}  n={check.num_images}{_groups(check)}")
     return lines
 
 

@@ -125,11 +125,12 @@ def detection_gallery(title: str, note: str, flips: Iterable[DetectionFlip], *, 
 
 def segmentation_gallery(title: str, note: str, flips: Iterable[SegmentationFlip], *, total: int) -> Gallery:
     """The first 24 of ``flips``, in their order; arguments as for ``detection_gallery``."""
+    shown = list(itertools.islice(flips, MAX_PICTURES))
     pictures = tuple(
-        Picture(segmentation_uri(flip), flip.label, _detail(flip.detail), flip.slice, PurePath(flip.file).name)
-        for flip in itertools.islice(flips, MAX_PICTURES)
+        Picture(segmentation_uri(flip), flip.label, _detail(flip.detail), flip.slice, PurePath(flip.file).name) for flip in shown
     )
-    legend = "thin white line: true outline; dashed blue line: current model; thick orange line: new model"
+    current = "dashed blue line: current model; " if any(flip.reference is not None for flip in shown) else ""
+    legend = f"thin white line: true outline; {current}thick orange line: new model"
     return Gallery(title, note, total, pictures, legend)
 
 

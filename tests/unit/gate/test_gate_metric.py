@@ -193,3 +193,23 @@ def test_a_first_model_needs_images_overall_and_in_critical_slices():
     checks = first_metric_checks(first(50), {}, None, GateConfig(critical_slices=("site=A",)), ALPHA)
     assert (by_name(checks, "overall").outcome, by_name(checks, "overall").labels_needed) == ("inconclusive", 150)
     assert (by_name(checks, "site=A").outcome, by_name(checks, "site=A").required) == ("inconclusive", True)
+
+
+def test_a_critical_slice_fails_on_its_images_scores_where_the_metric_itself_is_blind():
+    # Images without any defect: one invented pixel or a hundred, the pooled IoU of the class is 0, and mIoU about a half.
+    from sightline.evaluate.segmentation import PixelCounts, overlap_metric
+
+    images = 300
+    truth = np.tile([1000, 0], (images, 1))
+
+    def counts(invented):
+        wrong = np.where(np.arange(images) < 150, invented, 0)
+        return PixelCounts(np.stack([1000 - wrong, np.zeros(images, int)], 1), truth, np.stack([1000 - wrong, wrong], 1))
+
+    few = counts(0)
+    few.hits_NC[299], few.predicted_NC[299] = [999, 0], [999, 1]
+    policy = GateConfig(critical_slices=("defect=none",), critical_margin=0.05, slice_crosses=False)
+    checks = metric_checks(overlap_metric("miou", few, counts(36)), {"defect=none": np.ones(images, bool)}, None, policy, 0.05)
+    critical = next(check for check in checks if check.kind == "critical-slice")
+    assert critical.outcome == "fail"
+    assert "image IoU" in critical.detail
