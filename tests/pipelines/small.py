@@ -16,7 +16,9 @@ def small_config(images: Path, **gate: object) -> RunConfig:
         ingest=IngestConfig(source=str(images), group_by=("lot",), slices=("material", "camera"), min_images_per_class=5),
         tune=TuneConfig(enabled=False),
         train=TrainConfig(epochs=2, num_processes=1, warm_start=False),
-        gate=GateConfig(**{"min_accuracy": 0.01, "min_slice_accuracy": 0.0, "margin": 0.5, "parity_margin": 0.5, **gate}),
+        gate=GateConfig(
+            **{"min_accuracy": 0.01, "min_slice_accuracy": 0.0, "margin": 0.5, "parity_margin": 0.5, "cluster": "image", **gate}
+        ),
         compile=CompileConfig(variants=("onnxruntime-fp32", "openvino-fp32"), rounds=5, max_accuracy_drop=0.5, min_agreement=0.5),
         deploy=DeployConfig(min_requests=40, max_requests=1000, num_sentinels=4),
     )
