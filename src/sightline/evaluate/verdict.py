@@ -162,6 +162,8 @@ class Verdict(Frozen):
         cases: the must-pass cases.
         errors: what kinds of errors both make, most frequent first.
         overrides: those that turned a blocking check into "waived".
+        outside: slices that fail also on the images outside the slice that decides, so that one cause is told from several; null where that
+            was not looked at.
         reason: one sentence for a product owner.
         signature: SHA-256 of everything else, so that an edit shows.
     """
@@ -186,6 +188,7 @@ class Verdict(Frozen):
     cases: tuple[Case, ...] = ()
     errors: tuple[Confusion, ...] = ()
     overrides: tuple[Override, ...] = ()
+    outside: tuple[str, ...] | None = None
     reason: str
     signature: str = ""
 

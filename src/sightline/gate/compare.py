@@ -91,7 +91,7 @@ class Material(Protocol):
         """Every check of the policy."""
         ...
 
-    def findings(self, policy: GateConfig) -> Findings:
+    def findings(self, policy: GateConfig, checks: Sequence[Check]) -> Findings:
         """Flips, must-pass cases and kinds of errors."""
         ...
 
@@ -134,7 +134,7 @@ def compare(files: Files, policy: GateConfig, *, output: Path, registry: str, pr
     terms = Terms(policy, spend(subject, policy, registry), valid_overrides(subject, registry))
     progress(f"deciding on {len(subject.images)} golden images")
     checks = material.checks(policy, terms.budget.alpha)
-    verdict = conclude(subject, checks, material.findings(policy), terms)
+    verdict = conclude(subject, checks, material.findings(policy, checks), terms)
 
     written: list[Verdict] = []
 

@@ -148,7 +148,7 @@ class Boxes:
         rows = {name: row for row, name in enumerate(self.images)}
         return tuple(Case(location=name, wanted="no error", given=wrong.get(rows[name], "no error")) for name in policy.sentinels)
 
-    def findings(self, policy: GateConfig) -> Findings:
+    def findings(self, policy: GateConfig, _checks: Sequence[Check]) -> Findings:
         """Objects that changed sides, and the kinds of errors."""
         flips = self._flips
         num_broken = sum(flip.is_broken for flip in flips)

@@ -83,9 +83,9 @@ class Classes:
         """The same decision as for a bundle, without what only a bundle has."""
         return decide(self._evidence(policy, alpha), policy)
 
-    def findings(self, policy: GateConfig) -> Findings:
+    def findings(self, policy: GateConfig, checks: Sequence[Check]) -> Findings:
         """Flips, must-pass cases, confusions."""
-        return findings(self._evidence(policy, 0.0), self.truth.classes)
+        return findings(self._evidence(policy, 0.0), self.truth.classes, checks, policy)
 
     def _evidence(self, policy: GateConfig, alpha: float) -> Evidence:
         return Evidence(

@@ -144,7 +144,7 @@ class Masks:
             for name in policy.sentinels
         )
 
-    def findings(self, policy: GateConfig) -> Findings:
+    def findings(self, policy: GateConfig, _checks: Sequence[Check]) -> Findings:
         """Images that changed sides at an IoU of 0.5 of their worst class, and pixels lost and invented by class."""
         broken, fixed = self._changed() if self.counts[0] else ((), ())
         return Findings(Flips(num_broken=len(broken), num_fixed=len(fixed)), self._cases(policy), self._errors())

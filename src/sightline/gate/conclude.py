@@ -83,6 +83,7 @@ class Findings:
     flips: Flips
     cases: tuple[Case, ...] = ()
     errors: tuple[Confusion, ...] = ()
+    outside: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,6 @@ def conclude(subject: Subject, checks: Iterable[Check], findings: Findings, term
         cases=findings.cases,
         errors=findings.errors,
         overrides=used,
+        outside=findings.outside,
         reason=reason(judged, outcome, overrides=used, alpha=terms.budget.alpha),
     )

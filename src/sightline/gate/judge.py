@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.evaluate.confusions import confusions
-from sightline.evaluate.verdict import Flips, Verdict, write_verdict
+from sightline.evaluate.verdict import Check, Flips, Verdict, write_verdict
+from sightline.gate.cause import failing_outside
 from sightline.gate.conclude import Findings, Subject, Terms, conclude
 from sightline.gate.decide import decide
 from sightline.gate.drawings import reliability_curves
@@ -20,6 +22,7 @@ from sightline.gate.variants import endpoint_checks, write_variants
 from sightline.gate.words import summary
 
 if TYPE_CHECKING:
+    from sightline.config.gate import GateConfig
     from sightline.data.version import Split
     from sightline.gate.collect import Case
     from sightline.runtimes.endpoint import Live
@@ -41,7 +44,7 @@ def judge(case: Case, subject: Subject, terms: Terms, folder: Path, progress: Pr
     evidence = case.collect(terms.policy, terms.budget.alpha, progress)
     checks = [*decide(evidence, terms.policy), *(endpoint_checks(live, evidence, terms.policy) if live else [])]
     progress(f"deciding on {len(subject.images)} golden images")
-    verdict = conclude(subject, checks, findings(evidence, case.classes), terms)
+    verdict = conclude(subject, checks, findings(evidence, case.classes, checks, terms.policy), terms)
     signed = write_verdict(folder, verdict)
     case.predictions(evidence).to_parquet(folder / "predictions.parquet", index=False)
     variants = case.variants(evidence, terms.policy, progress, live=live)
@@ -66,9 +69,11 @@ def _pictures(golden: Split) -> GoldenPictures:
     return GoldenPictures(lambda row: np.asarray(golden.pixels_NHWC[row]), golden.locations)
 
 
-def findings(evidence: Evidence, classes: tuple[str, ...]) -> Findings:
-    """Flips, must-pass cases and the kinds of errors."""
+def findings(evidence: Evidence, classes: tuple[str, ...], checks: Sequence[Check], policy: GateConfig) -> Findings:
+    """Flips, must-pass cases, the kinds of errors, and what fails outside the deciding slice."""
     old = evidence.correct(evidence.champion or evidence.candidate)
     flips = Pair.count(old, evidence.correct(evidence.candidate))
     errors = confusions(evidence.labels_N, evidence.champion, evidence.candidate, classes)
-    return Findings(Flips(num_broken=flips.num_broken, num_fixed=flips.num_fixed), evidence.cases, errors)
+    return Findings(
+        Flips(num_broken=flips.num_broken, num_fixed=flips.num_fixed), evidence.cases, errors, failing_outside(evidence, checks, policy)
+    )

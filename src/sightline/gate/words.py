@@ -104,7 +104,14 @@ def _finding(check: Check) -> str:
     return f"{check.name} {check.metric} {check.estimate:.3f} [{low:.3f}, {high:.3f}]{limit} ({evidence}){wanted}"
 
 
-def reason(checks: Sequence[Check], outcome: VerdictOutcome, *, overrides: Sequence[Override] = (), alpha: float = 0.05) -> str:
+def reason(
+    checks: Sequence[Check],
+    outcome: VerdictOutcome,
+    *,
+    overrides: Sequence[Override] = (),
+    alpha: float = 0.05,
+    outside: Sequence[str] | None = None,
+) -> str:
     """One sentence for a product owner that names the deciding figure.
 
     Args:
@@ -112,6 +119,7 @@ def reason(checks: Sequence[Check], outcome: VerdictOutcome, *, overrides: Seque
         outcome: what follows from them.
         overrides: who waived what; named in the sentence.
         alpha: level of the bounds on a first model.
+        outside: slices that fail on the images outside the deciding slice; None where that was not looked at.
     """
     if outcome == "pass":
         return _pass_reason(checks, overrides, alpha)
@@ -122,16 +130,21 @@ def reason(checks: Sequence[Check], outcome: VerdictOutcome, *, overrides: Seque
         return _open_reason(deciding, checks)
     told = deciding.value is None or deciding.unit != "share" or deciding.kind in _TOLD_BY_DETAIL
     text = _told(deciding) if told else f"{_where(deciding)} {_comparison(deciding)}"
-    return f"The new model must not ship: {text}{_others(deciding, checks)}."
+    return f"The new model must not ship: {text}{_others(deciding, checks, outside)}."
 
 
-def _others(deciding: Check, checks: Sequence[Check]) -> str:
+def _others(deciding: Check, checks: Sequence[Check], outside: Sequence[str] | None) -> str:
     """What else is shown to be bad, so that nobody repairs one slice and expects to pass."""
     overall = find_overall(checks)
     also = ""
     if deciding.slice and overall is not None and overall.outcome == "fail" and overall.required:
         also = f", and {_short(overall)} over all images"
     failing = [c for c in blocking_checks(checks) if c.outcome == "fail" and c is not deciding and not (also and c is overall)]
+    if outside is not None and any(check.kind == "slice" for check in failing):
+        without = f"on the images without {deciding.name}"
+        if not outside:
+            return f"{also}; {without} no slice is shown to be worse"
+        return f"{also}; {without} {listed(list(outside))} {'fails' if len(outside) == 1 else 'fail'} too"
     explained = explained_by(checks)
     rest = [check.name for check in failing if check.slice not in explained]
     parts = count_of(len(failing) - len(rest), "part") if len(rest) < len(failing) else ""

@@ -59,7 +59,11 @@ def waived_names(run: RunEvidence) -> list[str]:
 def confidence(verdict: VerdictView) -> str:
     """The level of the gate's two-sided intervals, e.g. "90 % " for one-sided tests at 5 %; empty when it is not recorded."""
     alpha = verdict.alpha
-    return f"{100 - 200 * alpha:.5g}\u202f% " if alpha is not None and 0 < alpha < 0.5 else ""
+    if alpha is None or not 0 < alpha < 0.5:
+        return ""
+    # Late looks at a golden set have levels such as 99.94 %: two digits of what is left out are enough.
+    level, outside = 100 - 200 * alpha, 200 * alpha
+    return f"{level:.0f}\u202f% " if outside >= 1 else f"{100 - float(f'{outside:.1g}'):.5g}\u202f% "
 
 
 def closed(text: str) -> str:

@@ -122,7 +122,7 @@ def test_a_detector_is_told_by_its_own_metric_and_level(world: World) -> None:
     world.change = detection
     world.retrain("run-2", champion=1)
     summary, page = pack(world, "run-1", "run-2")
-    assert "Overall AP 0.931 (+4.2 points, 97.5\u202f% interval +2.6 … +5.8) on 720 golden images" in summary.sentence
+    assert "Overall AP 0.931 (+4.2 points, 98\u202f% interval +2.6 … +5.8) on 720 golden images" in summary.sentence
     assert "accuracy" not in summary.sentence
     gate = summary.gate[-1]
     assert (gate.metric, gate.value, gate.attempt, gate.alpha) == ("AP", pytest.approx(0.931), 3, 0.0125)
