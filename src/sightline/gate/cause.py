@@ -1,15 +1,17 @@
 """Whether one slice explains the others: what is still shown to be worse on the images outside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from sightline.config.gate import GateConfig
+from sightline.evaluate.paired import Ints, PairedMetric
 from sightline.evaluate.predict import Answers
 from sightline.evaluate.verdict import Check, overall_outcome
 from sightline.gate.blocking import deciding_check
 from sightline.gate.evidence import BoolArray, Evidence
+from sightline.gate.metric import score_regressions
 from sightline.gate.paired import champion_checks
 
 
@@ -19,14 +21,33 @@ def failing_outside(evidence: Evidence, checks: Sequence[Check], policy: GateCon
     A material that broke makes every lamp, camera and class fail that it was photographed with. Only what fails without it is a second
     cause. For people: the outcome rests on the checks of all images.
     """
-    deciding = deciding_check(checks, overall_outcome(checks))
-    if evidence.champion is None or deciding is None or deciding.outcome != "fail" or not deciding.slice:
+    deciding = _deciding_slice(checks)
+    if evidence.champion is None or deciding not in evidence.masks:
         return None
-    outside = _part(evidence, ~evidence.masks[deciding.slice])
+    outside = _part(evidence, ~evidence.masks[deciding])
     if outside.champion is None or not len(outside.labels_N):
         return ()
     found = champion_checks(outside, outside.champion, policy.model_copy(update={"critical_slices": ()}))
     return tuple(check.name for check in found if check.kind == "slice" and check.outcome == "fail")
+
+
+def failing_scores_outside(
+    metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, checks: Sequence[Check], policy: GateConfig
+) -> tuple[str, ...] | None:
+    """The same for a metric that is no share of right images, by the images' own scores."""
+    deciding = _deciding_slice(checks)
+    if deciding not in masks:
+        return None
+    rows = np.flatnonzero(~masks[deciding])
+    clusters_M = None if clusters_N is None else clusters_N[rows]
+    found = score_regressions(metric.subset(rows), {name: mask[rows] for name, mask in masks.items()}, clusters_M, policy)
+    return tuple(check.name for check in found if check.outcome == "fail")
+
+
+def _deciding_slice(checks: Sequence[Check]) -> str:
+    """The slice that makes the verdict fail; empty where none does."""
+    deciding = deciding_check(checks, overall_outcome(checks))
+    return deciding.slice if deciding is not None and deciding.outcome == "fail" else ""
 
 
 def _part(evidence: Evidence, kept: BoolArray) -> Evidence:

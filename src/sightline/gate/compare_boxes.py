@@ -17,6 +17,7 @@ from sightline.evaluate.discover import discover, feature_table
 from sightline.evaluate.slices import cross_masks, end_masks
 from sightline.evaluate.tables import attributes_for
 from sightline.evaluate.verdict import Case, Check, Flips, Task
+from sightline.gate.cause import failing_scores_outside
 from sightline.gate.compare_classes import require_images
 from sightline.gate.conclude import Findings
 from sightline.gate.decide import case_checks
@@ -148,12 +149,17 @@ class Boxes:
         rows = {name: row for row, name in enumerate(self.images)}
         return tuple(Case(location=name, wanted="no error", given=wrong.get(rows[name], "no error")) for name in policy.sentinels)
 
-    def findings(self, policy: GateConfig, _checks: Sequence[Check]) -> Findings:
-        """Objects that changed sides, and the kinds of errors."""
+    def findings(self, policy: GateConfig, checks: Sequence[Check]) -> Findings:
+        """Objects that changed sides, the kinds of errors, and what fails outside the deciding slice."""
         flips = self._flips
         num_broken = sum(flip.is_broken for flip in flips)
+        clusters = self.truth.clusters_N if policy.cluster == "group" else None
+        outside = None if self.current is None else failing_scores_outside(self._metric(policy), self.masks, clusters, checks, policy)
         return Findings(
-            Flips(num_broken=num_broken, num_fixed=len(flips) - num_broken), self._cases(policy), count_errors(self.truth, *self.errors)
+            flips=Flips(num_broken=num_broken, num_fixed=len(flips) - num_broken),
+            cases=self._cases(policy),
+            errors=count_errors(self.truth, *self.errors),
+            outside=outside,
         )
 
     @property

@@ -17,6 +17,7 @@ from sightline.evaluate.segmentation import Overlap, OverlapMetric, PixelCounts,
 from sightline.evaluate.slices import attribute_masks, cross_masks, end_masks
 from sightline.evaluate.tables import attributes_for
 from sightline.evaluate.verdict import Case, Check, Confusion, Flips, Task
+from sightline.gate.cause import failing_scores_outside
 from sightline.gate.compare_classes import require_images
 from sightline.gate.conclude import Findings
 from sightline.gate.decide import case_checks
@@ -104,14 +105,17 @@ class Masks:
         """The metric by paired cluster bootstrap, other slices by sign flips, the classes for information."""
         metric = self._metric(policy)
         clusters = self.clusters_N if policy.cluster == "group" else None
-        every = self._masks(min_images=1, crosses=True)
-        masks = self._masks(min_images=policy.min_slice_images, crosses=policy.slice_crosses)
-        masks |= {name: every[name] for name in policy.critical_slices}
+        masks = self._judged_masks(policy)
         judge = metric_checks if self.counts[0] else first_metric_checks
         checks = [*case_checks(self._cases(policy)), *judge(metric, masks, clusters, policy, alpha), *self._by_class(policy)]
         weak = self._weak(metric, policy) if policy.discover_slices else {}
         weak = {name: mask for name, mask in weak.items() if name not in masks}
         return [*checks, *discovered_metric_checks(metric, weak, is_first=self.counts[0] is None)]
+
+    def _judged_masks(self, policy: GateConfig) -> dict[str, BoolArray]:
+        every = self._masks(min_images=1, crosses=True)
+        masks = self._masks(min_images=policy.min_slice_images, crosses=policy.slice_crosses)
+        return masks | {name: every[name] for name in policy.critical_slices}
 
     def _weak(self, metric: OverlapMetric, policy: GateConfig) -> dict[str, BoolArray]:
         old, new = metric.image_scores()
@@ -144,10 +148,19 @@ class Masks:
             for name in policy.sentinels
         )
 
-    def findings(self, policy: GateConfig, _checks: Sequence[Check]) -> Findings:
-        """Images that changed sides at an IoU of 0.5 of their worst class, and pixels lost and invented by class."""
+    def findings(self, policy: GateConfig, checks: Sequence[Check]) -> Findings:
+        """Images that changed sides at an IoU of 0.5 of their worst class, pixels lost and invented, and what fails elsewhere."""
         broken, fixed = self._changed() if self.counts[0] else ((), ())
-        return Findings(Flips(num_broken=len(broken), num_fixed=len(fixed)), self._cases(policy), self._errors())
+        return Findings(
+            flips=Flips(num_broken=len(broken), num_fixed=len(fixed)),
+            cases=self._cases(policy),
+            errors=self._errors(),
+            outside=self._failing_outside(policy, checks) if self.counts[0] else None,
+        )
+
+    def _failing_outside(self, policy: GateConfig, checks: Sequence[Check]) -> tuple[str, ...] | None:
+        clusters = self.clusters_N if policy.cluster == "group" else None
+        return failing_scores_outside(self._metric(policy), self._judged_masks(policy), clusters, checks, policy)
 
     def _changed(self) -> tuple[Rows, Rows]:
         """Broken and fixed images, the largest change first; of a first model the wrong ones and none.

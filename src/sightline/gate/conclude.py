@@ -120,5 +120,5 @@ def conclude(subject: Subject, checks: Iterable[Check], findings: Findings, term
         errors=findings.errors,
         overrides=used,
         outside=findings.outside,
-        reason=reason(judged, outcome, overrides=used, alpha=terms.budget.alpha),
+        reason=reason(judged, outcome, overrides=used, alpha=terms.budget.alpha, outside=findings.outside),
     )

@@ -84,9 +84,9 @@ def test_a_first_models_mistakes_are_shown(files, tmp_path):
     (mistakes,) = masks.galleries(WORST)
     assert (mistakes.title, mistakes.total) == ("Mistakes", 4)
     assert flips(masks, tmp_path)["shrunk"] == ("wrong", "defect", "IoU 0.33")
-    assert (masks.findings(POLICY).flips.num_broken, masks.findings(POLICY).flips.num_fixed) == (0, 0)
+    assert (masks.findings(POLICY, []).flips.num_broken, masks.findings(POLICY, []).flips.num_fixed) == (0, 0)
 
 
 def test_of_two_classes_each_wrong_pixel_is_told_once(files):
-    errors = {error.name: (error.reference, error.candidate) for error in read_masks(files, POLICY).findings(POLICY).errors}
+    errors = {error.name: (error.reference, error.candidate) for error in read_masks(files, POLICY).findings(POLICY, []).errors}
     assert errors == {"pixels of defect missed": (160, 240 + 160), "pixels wrongly called defect": (120, 40 + 120)}
