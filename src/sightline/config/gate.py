@@ -30,6 +30,8 @@ class GateConfig(Section):
     """ledger: the j-th look at a golden set may spend 6 alpha / (pi j)^2, so that alpha holds over all looks; fixed: alpha each time."""
     slice_alpha: float = Field(0.05, gt=0, lt=0.5)
     """Probability of blocking an equal model because of any of its other slices (family-wise)."""
+    slice_margin: float = Field(0.0, ge=0, lt=1)
+    """A shown loss on any other slice blocks from this size on; smaller ones warn. With very many images every loss can be shown."""
     warn_fdr: float = Field(0.1, gt=0, lt=1)
     """False discovery rate of the slice warnings."""
     min_slice_images: int = Field(20, ge=1)

@@ -60,7 +60,15 @@ def metric_checks(
         question = _Question(name, "critical-slice", name, policy.critical_margin, alpha)
         check = _non_inferiority(question, own.get(name, metric).subset(rows), _clusters_of(clusters_N, rows), policy)
         checks.append(_also_by_scores(check, shown.get(name)))
-    return checks + [check for check in slices if check.name not in policy.critical_slices]
+    return checks + [tolerated(check, policy) for check in slices if check.name not in policy.critical_slices]
+
+
+def tolerated(check: Check, policy: GateConfig) -> Check:
+    """A slice whose shown loss is smaller than ``slice_margin`` warns, and does not block."""
+    if check.outcome != "fail" or check.estimate is None or -check.estimate >= policy.slice_margin:
+        return check
+    detail = f"{check.detail}; smaller than the {policy.slice_margin * 100:g} points that block"
+    return check.model_copy(update={"outcome": "warn", "detail": detail})
 
 
 def _also_by_scores(check: Check, scores: Check | None) -> Check:

@@ -13,7 +13,7 @@ from sightline.gate import bounds, mcnemar, tango
 from sightline.gate.clusters import Effective, effective, independent
 from sightline.gate.evidence import BoolArray, Evidence, Pair
 from sightline.gate.first import share_numbers
-from sightline.gate.metric import metric_checks, score_regressions
+from sightline.gate.metric import metric_checks, score_regressions, tolerated
 from sightline.gate.multiplicity import benjamini_hochberg, tarone_holm
 
 
@@ -47,7 +47,8 @@ def _accuracy_checks(evidence: Evidence, champion: Answers, policy: GateConfig) 
         question = Question(name, "critical-slice", name, policy.critical_margin, alpha, everything.plain.discordance)
         checks.append(non_inferiority(question, found[name]))
     others = {name: part for name, part in found.items() if name not in policy.critical_slices}
-    return checks + (_regressions(others, policy) if everything.is_plain else _grouped_regressions(evidence, champion, others, policy))
+    judged = _regressions(others, policy) if everything.is_plain else _grouped_regressions(evidence, champion, others, policy)
+    return checks + [tolerated(check, policy) for check in judged]
 
 
 def _grouped_regressions(evidence: Evidence, champion: Answers, found: Mapping[str, Effective], policy: GateConfig) -> list[Check]:

@@ -49,3 +49,11 @@ def test_a_second_cause_is_named():
 def test_nothing_is_said_where_no_slice_decides():
     evidence = world(also_broken=False)
     assert failing_outside(evidence, [], POLICY) is None
+
+
+def test_a_shown_loss_smaller_than_the_slice_margin_warns_and_a_larger_one_blocks():
+    def outcome(slice_margin: float) -> str:
+        checks = decide(world(also_broken=False), POLICY.model_copy(update={"slice_margin": slice_margin}))
+        return next(check.outcome for check in checks if check.name == "material=0")
+
+    assert (outcome(0.0), outcome(0.3), outcome(0.7)) == ("fail", "fail", "warn")
