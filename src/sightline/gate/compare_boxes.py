@@ -22,7 +22,8 @@ from sightline.gate.compare_classes import require_images
 from sightline.gate.conclude import Findings
 from sightline.gate.decide import case_checks
 from sightline.gate.evidence import BoolArray
-from sightline.gate.metric import discovered_metric_checks, first_metric_checks, metric_checks
+from sightline.gate.first_metric import first_metric_checks
+from sightline.gate.metric import discovered_metric_checks, metric_checks
 from sightline.gate.picture_files import PictureFiles
 from sightline.gate.values import SLICE_KINDS
 

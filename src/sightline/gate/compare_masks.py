@@ -22,8 +22,9 @@ from sightline.gate.compare_classes import require_images
 from sightline.gate.conclude import Findings
 from sightline.gate.decide import case_checks
 from sightline.gate.evidence import BoolArray
+from sightline.gate.first_metric import first_metric_checks
 from sightline.gate.gallery import worst_slices_first
-from sightline.gate.metric import discovered_metric_checks, first_metric_checks, metric_checks
+from sightline.gate.metric import discovered_metric_checks, metric_checks
 from sightline.gate.picture_files import PictureFiles
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ import numpy as np
 from sightline.config.gate import GateConfig
 from sightline.evaluate.paired import Floats, Ints, PairedMetric
 from sightline.evaluate.verdict import Check, CheckKind, CheckOutcome
-from sightline.gate.bootstrap import NOMINAL_SHARE, Bootstrap, index_clusters, paired_bootstrap, single_bootstrap
+from sightline.gate.bootstrap import NOMINAL_SHARE, Bootstrap, index_clusters, paired_bootstrap
 from sightline.gate.evidence import BoolArray
-from sightline.gate.multiplicity import benjamini_hochberg, holm
+from sightline.gate.multiplicity import benjamini_hochberg
 from sightline.gate.signflip import SliceFlips, sign_flip
 
 # Any number does; a fixed one makes a verdict repeatable.
-_SEED = 20_251
-_MAX_RESAMPLES = 100_000
+SEED = 20_251
+MAX_RESAMPLES = 100_000
 # With this many resamples beyond the limit at the tested level, the error of the p-value by chance is about a third of it.
 _TAIL_RESAMPLES = 10
 
@@ -84,30 +84,9 @@ def _also_by_scores(check: Check, scores: Check | None) -> Check:
     )
 
 
-def first_metric_checks(
-    metric: PairedMetric, masks: Mapping[str, BoolArray], clusters_N: Ints | None, policy: GateConfig, alpha: float
-) -> list[Check]:
-    """For a first model: the metric must be shown to reach ``min_accuracy``, and no slice may be shown to be below ``min_slice_accuracy``.
-
-    The reference's column of ``metric`` is NaN; see ``metric_checks`` for the arguments.
-    """
-    checks = [_smallest(metric, clusters_N, policy, alpha)]
-    parts = {name: np.flatnonzero(mask) for name, mask in masks.items()}
-    parts |= {name: np.zeros(0, dtype=np.int64) for name in policy.critical_slices if name not in parts}
-    critical = set(policy.critical_slices)
-    judged = [name for name, rows in parts.items() if len(rows) and (len(rows) >= policy.min_slice_images or name in critical)]
-    boots = {name: _slice_bootstrap(metric, parts[name], (clusters_N, policy, len(judged))) for name in judged}
-    failed = holm([boot.p_below for boot in boots.values()], policy.slice_alpha * NOMINAL_SHARE).rejected
-    checks += [_slice_smallest(metric.name, name, (boots[name], bool(bad)), policy) for name, bad in zip(judged, failed, strict=True)]
-    unjudged = {name: rows for name, rows in parts.items() if name not in boots}
-    # A metric without a reference may hold the candidate twice; it must not be shown as compared with itself.
-    rest = [_unjudged(metric, name, rows, (clusters_N, policy)) for name, rows in unjudged.items()]
-    return checks + [check.model_copy(update={"reference": None, "estimate": check.value}) for check in rest]
-
-
 def _non_inferiority(question: _Question, metric: PairedMetric, clusters_N: Ints | None, policy: GateConfig) -> Check:
     level = question.alpha * NOMINAL_SHARE
-    boot = paired_bootstrap(metric, clusters_N, margin=question.margin, alpha=level, num_resamples=num_resamples(policy, level), seed=_SEED)
+    boot = paired_bootstrap(metric, clusters_N, margin=question.margin, alpha=level, num_resamples=num_resamples(policy, level), seed=SEED)
     outcome: CheckOutcome = "inconclusive"
     if isfinite(boot.estimate) and boot.num_clusters >= policy.min_clusters:
         if boot.interval[1] < 0:
@@ -126,13 +105,13 @@ def _non_inferiority(question: _Question, metric: PairedMetric, clusters_N: Ints
         test="paired cluster bootstrap, non-inferiority",
         labels_needed=needed,
         detail=_detail(outcome, question, metric.name, (boot, policy.min_clusters, needed)),
-        **_numbers(metric.name, boot),
+        **bootstrap_numbers(metric.name, boot),
     )
 
 
 def num_resamples(policy: GateConfig, level: float) -> int:
     """The policy's resamples, or as many as p-values near ``level`` need: a late look at a golden set has a small level."""
-    return min(max(policy.num_resamples, ceil(_TAIL_RESAMPLES / level)), _MAX_RESAMPLES)
+    return min(max(policy.num_resamples, ceil(_TAIL_RESAMPLES / level)), MAX_RESAMPLES)
 
 
 def _labels_needed(question: _Question, boot: Bootstrap, wanted: int) -> int | None:
@@ -173,7 +152,7 @@ def _detail(outcome: CheckOutcome, question: _Question, metric: str, found: tupl
     return f"not enough images to decide; label about {needed} more" if needed else "not shown; the loss is near the margin, train further"
 
 
-def _numbers(name: str, boot: Bootstrap) -> dict[str, object]:
+def bootstrap_numbers(name: str, boot: Bootstrap) -> dict[str, object]:
     """What a check says about both models; what is not defined stays empty."""
     counts: dict[str, object] = {"metric": name, "num_images": boot.num_images, "num_clusters": boot.num_clusters}
     values = {"reference": boot.reference, "value": boot.value, "estimate": boot.estimate}
@@ -201,7 +180,7 @@ def score_regressions(
         tested,
         clusters_N,
         num_flips=num_flips,
-        seed=_SEED,
+        seed=SEED,
         own_N={name: _differences(part) for name, part in scores.items()},
     )
     warned = benjamini_hochberg([flips.p_value for flips in found.values()], policy.warn_fdr).rejected
@@ -217,7 +196,7 @@ def score_regressions(
         numbers = _score_numbers(part.score_name, scores.get(name, common)[:, rows], _clusters_of(clusters_N, rows), policy.slice_alpha)
         checks.append(Check(name=name, kind="slice", slice=name, required=True, outcome=outcome, **judged, **numbers))
     return checks + [
-        _small(own.get(name, metric), name, np.flatnonzero(mask), (clusters_N, policy))
+        unjudged_slice(own.get(name, metric), name, np.flatnonzero(mask), (clusters_N, policy))
         for name, mask in masks.items()
         if name not in tested
     ]
@@ -262,7 +241,8 @@ def _found(outcome: CheckOutcome, flips: SliceFlips, num_slices: int, policy: Ga
     )
 
 
-def _small(metric: PairedMetric, name: str, rows: Ints, context: tuple[Ints | None, GateConfig]) -> Check:
+def unjudged_slice(metric: PairedMetric, name: str, rows: Ints, context: tuple[Ints | None, GateConfig]) -> Check:
+    """A slice with too few images to be judged; ``context`` is the cluster of each image and the policy."""
     clusters_N, policy = context
     detail = f"fewer than {policy.min_slice_images} images, shown only"
     numbers = _slice_numbers(metric, rows, clusters_N)
@@ -286,100 +266,6 @@ def _differences(scores_2N: Floats) -> Floats:
     reference_N, candidate_N = np.nan_to_num(scores_2N, nan=1.0)
     difference_N: Floats = candidate_N - reference_N
     return difference_N
-
-
-def _smallest(metric: PairedMetric, clusters_N: Ints | None, policy: GateConfig, alpha: float) -> Check:
-    level = alpha * NOMINAL_SHARE
-    boot = single_bootstrap(
-        metric, clusters_N, limit=policy.min_accuracy, alpha=level, num_resamples=num_resamples(policy, level), seed=_SEED
-    )
-    few = max(policy.min_clusters - boot.num_clusters, 0)
-    outcome: CheckOutcome = "inconclusive"
-    if isfinite(boot.value) and not few:
-        outcome = "pass" if boot.p_value <= level else "fail" if boot.interval[1] < policy.min_accuracy else "inconclusive"
-    needed = _labels_for_smallest(boot, policy, level) if outcome == "inconclusive" else None
-    return Check(
-        name="overall",
-        kind="overall",
-        required=True,
-        outcome=outcome,
-        p_value=boot.p_value,
-        margin=policy.min_accuracy,
-        test="cluster bootstrap, smallest value",
-        labels_needed=needed,
-        detail=_smallest_detail(outcome, metric.name, (boot, policy.min_clusters, needed)),
-        **_numbers(metric.name, boot),
-    )
-
-
-def _labels_for_smallest(boot: Bootstrap, policy: GateConfig, level: float) -> int | None:
-    images_per_cluster = boot.num_images / boot.num_clusters if boot.num_clusters else 1.0
-    few = ceil(max(policy.min_clusters - boot.num_clusters, 0) * images_per_cluster)
-    if not isfinite(boot.value) or boot.value <= policy.min_accuracy:
-        return few or None
-    normal = NormalDist()
-    factor = normal.inv_cdf(1 - level) + normal.inv_cdf(0.8)
-    total = boot.num_images * (factor * boot.standard_error / (boot.value - policy.min_accuracy)) ** 2
-    return max(ceil(total) - boot.num_images, few, 1)
-
-
-def _smallest_detail(outcome: CheckOutcome, metric: str, found: tuple[Bootstrap, int, int | None]) -> str:
-    boot, wanted, needed = found
-    if not boot.num_images:
-        return f"no golden image; label about {needed}"
-    if not isfinite(boot.value):
-        return f"{metric} is not defined on these {boot.num_images} images"
-    if outcome in {"pass", "fail"}:
-        return f"shown to {'reach' if outcome == 'pass' else 'be below'} the smallest {metric}"
-    if boot.num_clusters < wanted:
-        return f"{boot.num_clusters} independent groups of images, {metric} needs {wanted}; label about {needed} more images"
-    return f"not enough images to decide; label about {needed} more" if needed else f"not shown to reach the smallest {metric}"
-
-
-def _slice_bootstrap(metric: PairedMetric, rows: Ints, context: tuple[Ints | None, GateConfig, int]) -> Bootstrap:
-    clusters_N, policy, num_slices = context
-    level = policy.slice_alpha * NOMINAL_SHARE
-    return single_bootstrap(
-        metric.subset(rows),
-        None if clusters_N is None else clusters_N[rows],
-        limit=policy.min_slice_accuracy,
-        alpha=level,
-        # Holm's first step asks for a p-value that this many resamples can reach.
-        num_resamples=min(max(policy.num_resamples, ceil(2 * num_slices / level)), _MAX_RESAMPLES),
-        seed=_SEED,
-    )
-
-
-def _slice_smallest(metric: str, name: str, found: tuple[Bootstrap, bool], policy: GateConfig) -> Check:
-    boot, failed = found
-    is_critical = name in policy.critical_slices
-    outcome: CheckOutcome = "fail" if failed else "pass"
-    if not isfinite(boot.value):
-        outcome = "inconclusive" if is_critical else "info"
-    detail = {
-        "fail": f"shown to be below the smallest slice {metric}",
-        "pass": f"not shown to be below the smallest slice {metric}",
-    }.get(outcome, f"{metric} is not defined on these {boot.num_images} images")
-    return Check(
-        name=name,
-        kind="critical-slice" if is_critical else "slice",
-        slice=name,
-        required=outcome != "info",
-        outcome=outcome,
-        p_value=boot.p_below,
-        margin=policy.min_slice_accuracy,
-        test="cluster bootstrap, smallest slice value",
-        detail=detail,
-        **_numbers(metric, boot),
-    )
-
-
-def _unjudged(metric: PairedMetric, name: str, rows: Ints, context: tuple[Ints | None, GateConfig]) -> Check:
-    if name not in context[1].critical_slices:
-        return _small(metric, name, rows, context)
-    needed = context[1].min_slice_images
-    values = {"metric": metric.name, "labels_needed": needed, "detail": f"no golden image; label about {needed}"}
-    return Check(name=name, kind="critical-slice", slice=name, required=True, outcome="inconclusive", **values)
 
 
 def discovered_metric_checks(metric: PairedMetric, weak: Mapping[str, BoolArray], *, is_first: bool) -> list[Check]:

@@ -15,7 +15,7 @@ from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_st
 
 if TYPE_CHECKING:
     from sightline.gate.collect import Case
-    from sightline.gate.conclude import Subject
+    from sightline.gate.conclude import Subject, Terms
 
 
 def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store: StoreConfig, run_id: str, output: str) -> StepOutput:
@@ -59,20 +59,24 @@ def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store
         name=f"gate-{stage}",
         kind=KIND,
         module="sightline.gate.step",
-        inputs={
-            "candidate": subject.candidate,
-            "golden": subject.golden_digest,
-            "validation": version.info.digests["val"],
-            "champion": subject.champion,
-            "champion_generation": str(subject.generation),
-            "anchor": case.anchor.digest if case.anchor else "none",
-            "attempt": str(terms.budget.attempt),
-            "overrides": sha256_value([override.model_dump(mode="json") for override in terms.overrides]),
-            **policy_inputs(version, config),
-        },
+        inputs=_inputs(case, subject, terms) | policy_inputs(version, config),
         config={**shown.model_dump(mode="json"), "stage": stage},
     )
     return run_step(step, store=store, run_id=run_id, output=Path(output), work=work)
+
+
+def _inputs(case: Case, subject: Subject, terms: Terms) -> dict[str, str]:
+    """Digests of the models and images that are compared, and the terms on which; a change of any is another question."""
+    return {
+        "candidate": subject.candidate,
+        "golden": subject.golden_digest,
+        "validation": case.version.info.digests["val"],
+        "champion": subject.champion,
+        "champion_generation": str(subject.generation),
+        "anchor": case.anchor.digest if case.anchor else "none",
+        "attempt": str(terms.budget.attempt),
+        "overrides": sha256_value([override.model_dump(mode="json") for override in terms.overrides]),
+    }
 
 
 def policy_for(stage: Stage, policy: GateConfig) -> GateConfig:

@@ -5,7 +5,8 @@ from sightline.config.gate import GateConfig
 from sightline.evaluate.f1 import MacroF1
 from sightline.evaluate.segmentation import PixelCounts, overlap_metric
 from sightline.evaluate.verdict import Check, overall_outcome
-from sightline.gate.metric import first_metric_checks, metric_checks, num_resamples
+from sightline.gate.first_metric import first_metric_checks
+from sightline.gate.metric import metric_checks, num_resamples
 
 ALPHA = 0.05
 SLICE_IMAGES = 60
