@@ -163,7 +163,7 @@ Who = Annotated[str, typer.Option(help="The person who answers for it.")]
 Why = Annotated[str, typer.Option(help="The reason, in a few words.")]
 
 
-@gate_app.command("explain", epilog="Example: sightline gate explain runs/latest/gate-compiled")
+@gate_app.command("explain", epilog="Example: sightline gate explain runs/gate-20260131-120000")
 def gate_explain(verdict: Verdicts, *, as_json: AsJson = False) -> None:
     """Why a model may or may not ship: the sentence, what blocks, labels missing, worst slices, newly broken images."""
     from sightline.cli import gate_explain as command

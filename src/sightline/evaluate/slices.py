@@ -132,16 +132,6 @@ def _light_and_edges(pixels_NHWC: npt.NDArray[np.uint8]) -> Floats:
     return np.stack([brightness, np.abs(edges, out=edges).mean(axis=(1, 2), dtype=np.float64)]) / 765.0
 
 
-def property_masks(
-    pixels_NHWC: npt.NDArray[np.uint8], sizes: npt.NDArray[np.generic] | None, names: Collection[ImageProperty]
-) -> dict[str, BoolArray]:
-    """The lowest and the highest third of the images by each property: "image.brightness=low", "image.size=large" and so on.
-
-    See ``image_values`` for the arguments and ``end_masks`` for ties.
-    """
-    return end_masks(image_values(pixels_NHWC, sizes, names))
-
-
 def end_masks(values: Mapping[str, Floats]) -> dict[str, BoolArray]:
     """Masks of the lowest and highest third by each named value, sorted by name.
 

@@ -35,6 +35,9 @@ CheckKind = Literal[
 ]
 CheckOutcome = Literal["pass", "fail", "inconclusive", "warn", "info", "waived"]
 Unit = Literal["share", "MB", "ms", "USD"]
+
+# Metrics that the field quotes as decimals; every other share is a percentage.
+SCORES = frozenset({"AP", "AP50", "AR", "mIoU", "IoU", "Dice", "macro F1"})
 VerdictOutcome = Literal["pass", "fail", "inconclusive"]
 
 

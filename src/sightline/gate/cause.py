@@ -11,7 +11,7 @@ from sightline.evaluate.predict import Answers
 from sightline.evaluate.verdict import Check, overall_outcome
 from sightline.gate.blocking import deciding_check
 from sightline.gate.evidence import BoolArray, Evidence
-from sightline.gate.metric import score_regressions
+from sightline.gate.metric import score_regressions, tolerated
 from sightline.gate.paired import champion_checks
 
 
@@ -19,14 +19,14 @@ def failing_outside(evidence: Evidence, checks: Sequence[Check], policy: GateCon
     """Names of slices that are shown to be worse on the images outside the slice that decides; None where no slice decides.
 
     A material that broke makes every lamp, camera and class fail that it was photographed with. Only what fails without it is a second
-    cause. For people: the outcome rests on the checks of all images.
+    cause. For people: the outcome rests on the checks of all images. None also where too few images are left to say anything.
     """
     deciding = _deciding_slice(checks)
     if evidence.champion is None or deciding not in evidence.masks:
         return None
     outside = _part(evidence, ~evidence.masks[deciding])
-    if outside.champion is None or not len(outside.labels_N):
-        return ()
+    if outside.champion is None or len(outside.labels_N) < policy.min_slice_images:
+        return None
     found = champion_checks(outside, outside.champion, policy.model_copy(update={"critical_slices": ()}))
     return tuple(check.name for check in found if check.kind == "slice" and check.outcome == "fail")
 
@@ -39,9 +39,11 @@ def failing_scores_outside(
     if deciding not in masks:
         return None
     rows = np.flatnonzero(~masks[deciding])
+    if len(rows) < policy.min_slice_images:
+        return None
     clusters_M = None if clusters_N is None else clusters_N[rows]
     found = score_regressions(metric.subset(rows), {name: mask[rows] for name, mask in masks.items()}, clusters_M, policy)
-    return tuple(check.name for check in found if check.outcome == "fail")
+    return tuple(check.name for check in found if tolerated(check, policy).outcome == "fail")
 
 
 def _deciding_slice(checks: Sequence[Check]) -> str:

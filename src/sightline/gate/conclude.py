@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sightline.config.gate import GateConfig
 from sightline.evaluate.verdict import Case, Check, Confusion, Flips, Override, Stage, Task, Verdict, overall_outcome
+from sightline.gate.blocking import deciding_check
 from sightline.gate.waive import waive
 from sightline.gate.words import reason
 from sightline.registry.golden import NO_CHAMPION, Look, ledger_alpha, record_look
@@ -95,10 +96,18 @@ class Terms:
     overrides: tuple[Override, ...] = ()
 
 
+def _deciding(checks: Sequence[Check]) -> str:
+    deciding = deciding_check(checks, overall_outcome(checks))
+    return deciding.name if deciding is not None else ""
+
+
 def conclude(subject: Subject, checks: Iterable[Check], findings: Findings, terms: Terms) -> Verdict:
     """The verdict, not yet signed."""
-    judged, used = waive(checks, terms.overrides)
+    found = tuple(checks)
+    judged, used = waive(found, terms.overrides)
     outcome = overall_outcome(judged)
+    # What fails outside was looked at for the slice that decided; a waiver may have let another check decide.
+    outside = findings.outside if _deciding(judged) == _deciding(found) else None
     return Verdict(
         task=subject.task,
         metric=subject.metric,
@@ -119,6 +128,6 @@ def conclude(subject: Subject, checks: Iterable[Check], findings: Findings, term
         cases=findings.cases,
         errors=findings.errors,
         overrides=used,
-        outside=findings.outside,
-        reason=reason(judged, outcome, overrides=used, alpha=terms.budget.alpha, outside=findings.outside),
+        outside=outside,
+        reason=reason(judged, outcome, overrides=used, alpha=terms.budget.alpha, outside=outside),
     )

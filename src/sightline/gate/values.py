@@ -3,10 +3,8 @@
 import datetime
 from collections.abc import Sequence
 
-from sightline.evaluate.verdict import Check
+from sightline.evaluate.verdict import SCORES, Check
 
-# Scores that the field quotes as decimals; every other share is a percentage.
-SCORES = frozenset({"AP", "AP50", "AR", "mIoU", "IoU", "Dice", "macro F1"})
 SLICE_KINDS = frozenset({"slice", "critical-slice", "discovered-slice"})
 
 

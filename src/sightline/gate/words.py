@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sightline.errors import DataError
-from sightline.evaluate.verdict import Check, CheckOutcome, Override, Verdict, VerdictOutcome
+from sightline.evaluate.verdict import SCORES, Check, CheckOutcome, Override, Verdict, VerdictOutcome
 from sightline.gate.blocking import (
     blocking,
     blocking_checks,
@@ -14,7 +14,6 @@ from sightline.gate.blocking import (
     waived_checks,
 )
 from sightline.gate.values import (
-    SCORES,
     SLICE_KINDS,
     certain_loss,
     change_text,

@@ -1,10 +1,9 @@
 """Numbers of a verdict as people read them: a check's unit and metric decide how."""
 
+from sightline.evaluate.verdict import SCORES
 from sightline.report import figures
 from sightline.report.views import CheckView, VerdictView
 
-# Scores that the field quotes as decimals; every other share is a percentage.
-SCORES = frozenset({"AP", "AP50", "AR", "IoU", "mIoU", "Dice", "macro F1"})
 _NARROW = "\u202f"
 
 

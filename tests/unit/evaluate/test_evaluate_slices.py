@@ -9,7 +9,6 @@ from sightline.evaluate.slices import (
     end_masks,
     image_values,
     near_matches,
-    property_masks,
     slice_masks,
 )
 from sightline.images import image_properties
@@ -93,7 +92,7 @@ def test_the_ends_of_a_property_are_thirds_of_the_images(tmp_path):
     levels = np.random.default_rng(3).permutation(90).astype(np.uint8)
     np.save(tmp_path / "pixels.npy", np.broadcast_to(levels[:, None, None, None], (90, 8, 8, 3)))
     pixels = np.load(tmp_path / "pixels.npy", mmap_mode="r")
-    masks = property_masks(pixels, levels.astype(np.int64), ("brightness", "sharpness", "size"))
+    masks = end_masks(image_values(pixels, levels.astype(np.int64), ("brightness", "sharpness", "size")))
     assert list(masks) == ["image.brightness=high", "image.brightness=low", "image.size=large", "image.size=small"]  # all equally flat
     np.testing.assert_array_equal(masks["image.brightness=low"], levels < 30)
     np.testing.assert_array_equal(masks["image.size=large"], levels >= 60)

@@ -1,5 +1,7 @@
 """One broken material makes every lamp and camera fail that it was photographed with; only a second cause is told as one."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from sightline.config.gate import GateConfig
@@ -57,3 +59,11 @@ def test_a_shown_loss_smaller_than_the_slice_margin_warns_and_a_larger_one_block
         return next(check.outcome for check in checks if check.name == "material=0")
 
     assert (outcome(0.0), outcome(0.3), outcome(0.7)) == ("fail", "fail", "warn")
+
+
+def test_nothing_is_said_where_too_few_images_are_left():
+    evidence = world(also_broken=False)
+    everywhere = {"material=0": np.arange(IMAGES) >= 5}
+    checks = decide(evidence, POLICY)
+    assert failing_outside(evidence, checks, POLICY) == ()
+    assert failing_outside(replace(evidence, masks=evidence.masks | everywhere), checks, POLICY) is None

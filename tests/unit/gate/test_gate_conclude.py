@@ -153,3 +153,13 @@ def test_a_verdict_with_an_override_can_be_read_back(tmp_path):
     commit_artifact(tmp_path / "v", KIND, write)
     assert read_verified(tmp_path / "v").overrides == verdict.overrides
     assert overall_outcome(verdict.checks) == verdict.outcome
+
+
+def test_what_was_found_outside_one_slice_is_never_said_of_another_that_decides_after_a_waiver():
+    other = FAILS.model_copy(update={"name": "site=C", "slice": "site=C", "estimate": -0.2})
+    findings = Findings(Flips(), outside=())
+    plain = conclude(SUBJECT, [PASSES, FAILS, other], findings, Terms(POLICY, Budget()))
+    assert "on the images without site=B no slice is shown to be worse" in plain.reason
+    waived = conclude(SUBJECT, [PASSES, FAILS, other], findings, Terms(POLICY, Budget(), (override(),)))
+    assert (waived.outcome, waived.outside) == ("fail", None)
+    assert "without" not in waived.reason
