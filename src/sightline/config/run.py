@@ -1,6 +1,7 @@
 """The whole configuration of a run."""
 
 from sightline.config.base import Section
+from sightline.config.cluster import ClusterConfig
 from sightline.config.compile import CompileConfig
 from sightline.config.deploy import DeployConfig
 from sightline.config.gate import GateConfig
@@ -22,3 +23,4 @@ class RunConfig(Section):
     deploy: DeployConfig = DeployConfig()
     monitor: MonitorConfig = MonitorConfig()
     store: StoreConfig = StoreConfig()
+    cluster: ClusterConfig = ClusterConfig()

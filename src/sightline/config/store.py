@@ -12,5 +12,7 @@ class StoreConfig(Section):
     """The promotion ledger, the frozen golden set and the count of looks at it. Never delete this for a model in production."""
     runs: str = "runs"
     """One folder per run: step records, report, summary."""
+    jobs: str = "runs/jobs"
+    """What the processes of a job on several machines hand to each other: inputs, events, checkpoints; safe to delete when no job runs."""
     tracking: str = "sqlite:///runs/mlflow.db"
     """MLflow tracking URI (sqlite:/// or http(s)://)."""
