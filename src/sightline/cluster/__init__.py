@@ -1,0 +1,1 @@
+"""The Kubernetes cluster that distributed work and serving run on."""
