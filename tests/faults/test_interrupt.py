@@ -13,7 +13,7 @@ import pytest
 from sightline.config.load import dump_config
 from sightline.config.run import RunConfig
 from sightline.data.synthetic import generate
-from sightline.store.steps import read_records
+from sightline.store.records import read_records
 
 SIGHTLINE = [sys.executable, "-c", "from sightline.cli import main; main()"]
 

@@ -13,7 +13,7 @@ from sightline.cli.launch import run_pipeline
 from sightline.config.run import RunConfig
 from sightline.config.store import StoreConfig
 from sightline.data.synthetic import generate
-from sightline.store.steps import StepRecord
+from sightline.store.records import StepRecord
 
 Run = Callable[..., list[StepRecord]]
 

@@ -21,7 +21,7 @@ from sightline.config.store import StoreConfig
 from sightline.config.train import TrainConfig
 from sightline.errors import UsageError
 from sightline.report.pack import write_pack
-from sightline.store.steps import StepRecord
+from sightline.store.records import StepRecord
 
 Scenario = Literal["ok", "bad-model", "bad-canary"]
 Fault = Literal["errors", "slow", "preprocessing"]

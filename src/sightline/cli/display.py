@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from sightline.store.steps import StepRecord, read_records
+from sightline.store.records import StepRecord, read_records
 
 _NAME_WIDTH = 19
 _QUIET_S = 15.0

@@ -13,7 +13,7 @@ from sightline.cli.supervise import supervise
 from sightline.config.store import StoreConfig
 from sightline.errors import EnvironmentFault, UsageError
 from sightline.store.artifact import disk_faults_explained, write_file
-from sightline.store.steps import StepRecord, read_records
+from sightline.store.records import StepRecord, read_records
 
 # Nothing calls home, and no library prints progress bars into the log.
 _QUIET = {

@@ -8,7 +8,7 @@ from sightline.cli.launch import absolute, new_run_id, point_latest, run_pipelin
 from sightline.config.run import RunConfig
 from sightline.errors import DataError, SightlineError, UsageError
 from sightline.report.pack import Summary, write_pack
-from sightline.store.steps import StepRecord
+from sightline.store.records import StepRecord
 
 
 def run(config: RunConfig, *, as_json: bool) -> int:

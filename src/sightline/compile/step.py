@@ -21,7 +21,7 @@ from sightline.models.bundle import COMPILED, ModelBundle
 from sightline.models.weights import WEIGHTS, load_network
 from sightline.runtimes.base import EAGER, Prediction, Predictor, UnavailableError
 from sightline.runtimes.eager import EagerPredictor
-from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 
 
 def run(*, model: str, dataset: str, config: CompileConfig, store: StoreConfig, run_id: str, output: str) -> StepOutput:
@@ -39,6 +39,7 @@ def run(*, model: str, dataset: str, config: CompileConfig, store: StoreConfig, 
         DataError: bundle and dataset do not belong together, the network cannot be exported, or INT8 cannot be calibrated.
         SightlineError: no variant holds the constraints.
     """
+    run_id = run_name(run_id)
     bundle, version = ModelBundle.open(model), DatasetVersion.open(dataset)
     _check_fit(bundle, version)
     step = Step(

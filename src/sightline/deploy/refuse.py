@@ -5,6 +5,7 @@ from pathlib import Path
 from sightline.config.store import StoreConfig
 from sightline.errors import DataError
 from sightline.store.outcomes import Outcome, record_outcome
+from sightline.store.steps import run_name
 
 
 def run(*, verdict: str, store: StoreConfig, run_id: str) -> str:
@@ -15,6 +16,7 @@ def run(*, verdict: str, store: StoreConfig, run_id: str) -> str:
     """
     from sightline.evaluate.verdict import read_verified
 
+    run_id = run_name(run_id)
     found = read_verified(Path(verdict))
     if found.outcome == "pass":
         raise DataError("the verdict says pass, so this candidate must not be rejected", remedy="look for a branch that was taken wrongly")

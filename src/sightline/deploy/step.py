@@ -28,7 +28,7 @@ from sightline.registry.ledger import Champion, Ledger
 from sightline.registry.overrides import overrides_for
 from sightline.store.artifact import Artifact, open_artifact, write_file
 from sightline.store.outcomes import Outcome, record_outcome
-from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ def run(*, model: str, verdict: str, dataset: str, config: DeployConfig, store: 
         TemporaryError: another run promoted a model since the gate compared; the gate has to look again.
         EnvironmentFault: the router's port is taken, or the incumbent's own server does not start.
     """
+    run_id = run_name(run_id)
     bundle = ModelBundle(open_artifact(Path(model), COMPILED))
     judged = open_artifact(Path(verdict), "verdict")
     data = open_artifact(Path(dataset), "dataset")

@@ -11,7 +11,7 @@ from sightline.errors import DataError
 from sightline.evaluate.verdict import KIND, Stage, Verdict
 from sightline.gate.words import headline, overall_check, worst_slice
 from sightline.store.digest import sha256_value
-from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 
 if TYPE_CHECKING:
     from sightline.gate.collect import Case
@@ -34,6 +34,7 @@ def run(*, candidate: str, dataset: str, stage: Stage, config: GateConfig, store
         UsageError: the policy names a slice or a file that the data does not have.
         DataError: a folder is damaged, there is nothing to judge on, or predictions do not belong to the golden images one to one.
     """
+    run_id = run_name(run_id)
     from sightline.data.version import DatasetVersion
     from sightline.gate.collect import Case, Reference, policy_inputs
     from sightline.gate.conclude import Terms, spend, valid_overrides

@@ -12,7 +12,7 @@ from sightline.errors import DataError
 from sightline.report.views import View
 from sightline.store.artifact import Artifact, open_artifact
 from sightline.store.outcomes import Outcome
-from sightline.store.steps import StepRecord
+from sightline.store.records import StepRecord
 
 ViewT = TypeVar("ViewT", bound=View)
 ShapeT = TypeVar("ShapeT")

@@ -93,11 +93,9 @@ def open_artifact(folder: Path, kind: str | tuple[str, ...]) -> Artifact:
     """
     kinds = (kind,) if isinstance(kind, str) else kind
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = parse_manifest((folder / MANIFEST).read_bytes(), str(folder))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} is not a finished artifact: it has no {MANIFEST}", remedy="run the step that makes it again") from None
-    except ValidationError as error:
-        raise DataError(f"{folder / MANIFEST} is damaged: {error.error_count()} invalid fields", remedy="run the step again") from None
     if manifest.kind not in kinds:
         raise DataError(f"{folder} is a '{manifest.kind}', expected {' or '.join(kinds)}")
     problems = [problem for entry in manifest.files if (problem := _problem(folder, entry))]
@@ -108,6 +106,18 @@ def open_artifact(folder: Path, kind: str | tuple[str, ...]) -> Artifact:
     if problems:
         raise DataError(f"{folder} was altered after it was written", problems=problems, remedy="delete the folder and run the step again")
     return Artifact(folder, manifest)
+
+
+def parse_manifest(data: bytes, place: str) -> Manifest:
+    """The manifest of the artifact at ``place`` as it was written; its seal is not checked.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"{place}/{MANIFEST} is damaged: {error.error_count()} invalid fields", remedy="run the step again") from None
 
 
 def _problem(folder: Path, entry: FileEntry) -> str:

@@ -1,12 +1,11 @@
 """How a run ended: exactly one of promoted, rejected, rolled-back, kept beside its records."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from sightline.config.store import StoreConfig
-from sightline.store.artifact import write_file
+from sightline.store.objects import open_store
 
 OutcomeKind = Literal["promoted", "rejected", "rolled-back"]
 
@@ -21,10 +20,10 @@ class Outcome(BaseModel):
 
 def record_outcome(store: StoreConfig, run_id: str, outcome: Outcome) -> None:
     """Keeps the outcome; a second one of another kind is kept too, so that the contradiction is seen at the end of the run."""
-    write_file(Path(store.runs) / run_id / "outcome" / f"{outcome.kind}.json", outcome.model_dump_json().encode())
+    open_store(store.runs).write(f"{run_id}/outcome/{outcome.kind}.json", outcome.model_dump_json().encode())
 
 
 def read_outcomes(store: StoreConfig, run_id: str) -> list[Outcome]:
     """All outcomes of a run; a healthy finished run has exactly one."""
-    folder = Path(store.runs) / run_id / "outcome"
-    return [Outcome.model_validate_json(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+    runs = open_store(store.runs)
+    return [Outcome.model_validate_json(runs.read(key)) for key in runs.list(f"{run_id}/outcome/") if key.endswith(".json")]

@@ -1,20 +1,21 @@
 """Runs one step: looks its key up, does the work once, commits the folder, records what happened."""
 
-import contextlib
-import time
+import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from sightline.config.store import StoreConfig
-from sightline.errors import EnvironmentFault, SightlineError
-from sightline.store.artifact import MANIFEST, Artifact, commit_artifact, materialise, open_artifact, write_file
+from sightline.errors import DataError, UsageError
+from sightline.store.artifact import Artifact
+from sightline.store.cache import open_cache
 from sightline.store.code import code_digest
 from sightline.store.digest import sha256_value
+from sightline.store.records import Recorder, permanent_failure
 
 Progress = Callable[[str], None]
 
@@ -29,25 +30,6 @@ class StepResult(BaseModel):
     outcome: str = "done"
     headline: str
     metrics: dict[str, float] = {}
-
-
-class StepRecord(BaseModel):
-    """One line of a run: written when the step starts, again while it works, and once more when it ends."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    started_at: float
-    seconds: float = 0.0
-    status: Literal["running", "done", "failed"] = "running"
-    cached: bool = False
-    progress: str = ""
-    outcome: str = ""
-    headline: str = ""
-    metrics: dict[str, float] = {}
-    folder: str = ""
-    digest: str = ""
-    error: str = ""
-    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,10 +56,17 @@ class Step:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """The committed artifact and what the step said about it."""
+    """The committed artifact and what the step said about it.
+
+    Attributes:
+        artifact: its files where the step was told to put them.
+        result: what the step said.
+        uri: where the artifact is kept, a folder or ``s3://…``; what later steps of other machines take.
+    """
 
     artifact: Artifact
     result: StepResult
+    uri: str
 
     def publish(self, *, metrics: dict[str, Any], html: str = "", markdown: str = "") -> str:
         """Hands scalars and pages to Kubeflow's artifacts; returns the outcome.
@@ -95,70 +84,54 @@ class StepOutput:
         return self.result.outcome
 
 
+def run_name(run_id: str) -> str:
+    """The run's id; where it is empty, as in a run that was started in Kubeflow's user interface, that of the environment.
+
+    Raises:
+        UsageError: neither says it.
+    """
+    name = run_id or os.environ.get("SIGHTLINE_RUN_ID", "")
+    if not name:
+        raise UsageError("the run has no name", remedy="give a run id (--run-id, run_id), or set SIGHTLINE_RUN_ID")
+    return name
+
+
 def run_step(step: Step, *, store: StoreConfig, run_id: str, output: Path, work: Callable[[Path, Progress], StepResult]) -> StepOutput:
     """The step's committed output, from the cache when the same step was done before.
 
     Args:
-        step: what to run; its key is the digest of kind, code, inputs and config.
-        store: where the cache and the run's records are.
+        step: what to run; its key is the digest of kind, code, inputs and config, wherever the store is.
+        store: where the cache and the run's records are, each a folder or ``s3://bucket/prefix``.
         run_id: the run that this belongs to.
         output: where the artifact folder is put for the next step to read.
         work: writes the artifact's files into the given empty folder; told apart from a crash by its return value.
 
     Raises:
-        SightlineError: as ``work`` raised it; the record of the step says so too.
+        SightlineError: as ``work`` raised it; the record of the step says so too. A DataError or UsageError of ``work`` is raised again
+            without doing the work when the same run asks for the same step again.
     """
     code = code_digest(step.module)
     key = sha256_value({"kind": step.kind, "code": code, "inputs": dict(step.inputs), "config": dict(step.config), "seed": step.seed})
-    target = Path(store.cache) / step.name / (key[:32] if step.reusable else f"{run_id}-{key[:16]}-{uuid.uuid4().hex[:8]}")
-    recorder = _Recorder(Path(store.runs) / run_id / "steps", step.name)
-    cached = step.reusable and (target / MANIFEST).is_file()
+    if (failure := permanent_failure(store.runs, run_id, name=step.name, key=key)) is not None:
+        raise failure
+    recorder = Recorder(store.runs, run_id, name=step.name, key=key)
+    place = key[:32] if step.reusable else f"{run_id}-{key[:16]}-{uuid.uuid4().hex[:8]}"
+    permanent = False
 
     def write(folder: Path) -> Mapping[str, Any]:
-        result = work(folder, recorder.progress)
+        nonlocal permanent
+        try:
+            result = work(folder, recorder.progress)
+        except (DataError, UsageError):
+            permanent = True
+            raise
         return {"inputs": dict(step.inputs), "code": code, "config": dict(step.config), "seed": step.seed, "result": result.model_dump()}
 
     try:
-        artifact = commit_artifact(target, step.kind, write)
-        materialise(artifact, output)
-        result = StepResult.model_validate(artifact.manifest.result)
+        kept = open_cache(store.cache).obtain(f"{step.name}/{place}", step.kind, output, write)
+        result = StepResult.model_validate(kept.artifact.manifest.result)
     except BaseException as error:
-        recorder.failed(error)
+        recorder.failed(error, permanent=permanent)
         raise
-    recorder.done(artifact, result, cached=cached)
-    return StepOutput(open_artifact(output, step.kind), result)
-
-
-def read_records(folder: Path) -> list[StepRecord]:
-    """The records of a run in the order in which its steps started; empty when the run has none yet."""
-    records = [StepRecord.model_validate_json(path.read_bytes()) for path in _record_files(folder)]
-    return sorted(records, key=lambda record: record.started_at)
-
-
-def _record_files(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.glob("*.json") if not path.name.startswith("."))
-
-
-class _Recorder:
-    def __init__(self, folder: Path, name: str) -> None:
-        self._started = time.monotonic()
-        self._record = StepRecord(name=name, started_at=time.time())
-        self._path = folder / f"{time.time_ns()}-{name}.json"
-        self._write()
-
-    def progress(self, text: str) -> None:
-        with contextlib.suppress(EnvironmentFault):  # a full disk for records must not stop the work
-            self._write(progress=text)
-
-    def done(self, artifact: Artifact, result: StepResult, *, cached: bool) -> None:
-        fields = {"folder": str(artifact.folder), "digest": artifact.digest, "cached": cached, "progress": ""}
-        self._write(status="done", outcome=result.outcome, headline=result.headline, metrics=result.metrics, **fields)
-
-    def failed(self, error: BaseException) -> None:
-        code = error.exit_code if isinstance(error, SightlineError) else 1
-        with contextlib.suppress(EnvironmentFault):  # the step's own error is the one to show
-            self._write(status="failed", error=str(error) or type(error).__name__, exit_code=code, progress="")
-
-    def _write(self, **changes: Any) -> None:
-        self._record = self._record.model_copy(update={**changes, "seconds": round(time.monotonic() - self._started, 3)})
-        write_file(self._path, self._record.model_dump_json(indent=1).encode())
+    recorder.done(cached=kept.reused, folder=kept.uri, digest=kept.artifact.digest, **result.model_dump())
+    return StepOutput(kept.artifact, result, kept.uri)

@@ -18,7 +18,7 @@ from sightline.models.bundle import TRAINED, BundleInfo, ModelBundle, Preprocess
 from sightline.models.weights import WEIGHTS
 from sightline.registry.ledger import Ledger
 from sightline.store.artifact import open_artifact
-from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 from sightline.train.job import Epoch, Job
 from sightline.train.launch import launch
 from sightline.train.tracking import TrackedRun, Tracker
@@ -42,6 +42,7 @@ def run(*, dataset: str, tuned: str, config: TrainConfig, store: StoreConfig, ru
         UsageError: the loss diverged, or the backbone is not known.
         EnvironmentFault: it took too long or was killed.
     """
+    run_id = run_name(run_id)
     version = DatasetVersion.open(dataset)
     plan = _plan(version, _resolved(tuned, config), store)
     inputs = plan.info.dataset_digests | {"parent": plan.info.parent}

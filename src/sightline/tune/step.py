@@ -15,7 +15,7 @@ from sightline.data.version import DatasetVersion
 from sightline.errors import UsageError
 from sightline.learn.describe import describe
 from sightline.learn.packed import Packed, pack, refuse_golden
-from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 from sightline.tune.job import Job, Report, Trial
 from sightline.tune.launch import launch
 from sightline.tune.space import check_space, draw_points
@@ -42,6 +42,7 @@ def run(*, dataset: str, config: TuneConfig, train: TrainConfig, store: StoreCon
         DataError: a golden image is in train or val, or the dataset is damaged.
         EnvironmentFault: Ray cannot start, or the search took too long.
     """
+    run_id = run_name(run_id)
     sections = {"tune": config.model_dump(mode="json"), "train": train.model_dump(mode="json")}
     if not config.enabled:
         step = Step("tune", KIND, "sightline.tune.step", {}, {"tune": {"enabled": False}, "train": sections["train"]}, config.seed)

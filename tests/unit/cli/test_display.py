@@ -3,7 +3,7 @@ import time
 
 from sightline.cli.display import Display
 from sightline.store.artifact import write_file
-from sightline.store.steps import StepRecord
+from sightline.store.records import StepRecord
 
 
 def put(folder, record):

@@ -15,7 +15,7 @@ from sightline.evaluate.verdict import read_verified
 from sightline.gate import step
 from sightline.models.bundle import ModelBundle
 from sightline.registry.ledger import Ledger
-from sightline.store.steps import read_records
+from sightline.store.records import read_records
 from tests.datasets import tiny_dataset
 from tests.unit.gate.real_models import SIZE_PX, commit_bundle, export, learn, without
 

@@ -16,7 +16,7 @@ from sightline.images import decode, resize
 from sightline.ingest.step import run
 from sightline.registry.golden import frozen_ids
 from sightline.store.digest import sha256_bytes
-from sightline.store.steps import read_records
+from sightline.store.records import read_records
 
 LOTS = range(24)
 PER_LOT = 6

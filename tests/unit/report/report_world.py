@@ -15,7 +15,7 @@ from sightline.models.bundle import ModelBundle
 from sightline.registry.ledger import Ledger
 from sightline.store.artifact import commit_artifact, write_file
 from sightline.store.outcomes import Outcome, OutcomeKind, record_outcome
-from sightline.store.steps import StepRecord
+from sightline.store.records import StepRecord
 from tests.datasets import tiny_dataset
 
 PROPERTIES = ("brightness", "contrast", "sharpness", "saturation", "highlights", "confidence")

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from sightline.config.store import StoreConfig
-from sightline.errors import DataError, EnvironmentFault
-from sightline.store import steps
+from sightline.errors import DataError, EnvironmentFault, SightlineError, TemporaryError, UsageError
 from sightline.store.artifact import open_artifact
-from sightline.store.steps import Progress, Step, StepOutput, StepResult, read_records, run_step
+from sightline.store.objects import LocalStore
+from sightline.store.records import StepRecord, read_records
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def do(store: StoreConfig, work: Any, *, run_id: str = "run-1", **changes: Any) 
     return run_step(Step(**{**fields, **changes}), store=store, run_id=run_id, output=output, work=work)
 
 
-def records(store: StoreConfig, run_id: str = "run-1") -> list[steps.StepRecord]:
+def records(store: StoreConfig, run_id: str = "run-1") -> list[StepRecord]:
     return read_records(Path(store.runs) / run_id / "steps")
 
 
@@ -115,7 +116,7 @@ def test_a_failure_is_recorded_raised_and_never_cached(store: StoreConfig, error
 
 def test_a_full_disk_for_records_does_not_hide_why_the_step_failed(store: StoreConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(folder: Path, progress: Progress) -> StepResult:
-        monkeypatch.setattr(steps, "write_file", _full)
+        monkeypatch.setattr(LocalStore, "write", _full)
         raise DataError("the real reason")
 
     with pytest.raises(DataError, match="the real reason"):
@@ -123,19 +124,17 @@ def test_a_full_disk_for_records_does_not_hide_why_the_step_failed(store: StoreC
 
 
 def test_a_full_disk_for_records_does_not_stop_the_work(store: StoreConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = steps.write_file
-
     def work(folder: Path, progress: Progress) -> StepResult:
-        monkeypatch.setattr(steps, "write_file", _full)
-        progress("epoch 1")
-        monkeypatch.setattr(steps, "write_file", real)
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalStore, "write", _full)
+            progress("epoch 1")
         (folder / "a.txt").write_text("x")
         return StepResult(headline="done")
 
     assert do(store, work).result.headline == "done"
 
 
-def _full(*_: object) -> None:
+def _full(*_: object, **__: object) -> None:
     raise EnvironmentFault("cannot write") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -177,3 +176,70 @@ def test_publish_hands_over_scalars_and_the_pages_that_were_asked_for(store: Sto
     assert do(store, Work()).publish(metrics=metrics, html=str(tmp_path / "kfp" / "page")) == "pass"
     assert metrics == {"size": 7.0}
     assert (tmp_path / "kfp" / "page").read_text() == "<p>page</p>"
+
+
+@pytest.mark.parametrize(("error", "exit_code"), [(DataError("3 labels are wrong"), 65), (UsageError("there is no class"), 2)])
+def test_what_would_fail_again_is_not_tried_again_in_the_same_run(store: StoreConfig, error: SightlineError, exit_code: int) -> None:
+    with pytest.raises(type(error)):
+        do(store, Work(error=error))
+    work = Work()
+    with pytest.raises(type(error), match=f"recorded failure of train, not tried again in run run-1: {error}") as told:
+        do(store, work)
+    assert (work.times, told.value.exit_code) == (0, exit_code)
+    assert [record.permanent for record in records(store)] == [True]
+
+
+@pytest.mark.parametrize(
+    "error", [EnvironmentFault("no GPU"), TemporaryError("no answer"), SystemExit(143), KeyboardInterrupt(), ValueError("a bug")]
+)
+def test_what_may_go_well_the_next_time_is_tried_again(store: StoreConfig, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        do(store, Work(error=error))
+    assert do(store, Work()).result.outcome == "pass"
+    assert [(record.status, record.permanent) for record in records(store)] == [("failed", False), ("done", False)]
+
+
+def test_a_step_that_was_stopped_says_with_which_exit_code(store: StoreConfig) -> None:
+    with pytest.raises(SystemExit):
+        do(store, Work(error=SystemExit(143)))
+    assert (records(store)[0].exit_code, records(store)[0].error) == (143, "stopped with exit code 143")
+
+
+def test_a_permanent_failure_is_tried_again_in_another_run_and_when_the_question_is_another(store: StoreConfig) -> None:
+    with pytest.raises(DataError):
+        do(store, Work(error=DataError("bad labels")))
+    assert do(store, Work(), inputs={"data": "repaired"}).result.outcome == "pass"
+    assert do(store, Work(), run_id="run-2").result.outcome == "pass"
+
+
+def test_damage_that_is_found_in_the_cache_forbids_no_other_attempt(store: StoreConfig) -> None:
+    do(store, Work())
+    kept = Path(records(store)[0].folder)
+    (kept / "a.txt").unlink()
+    with pytest.raises(DataError, match="altered"):
+        do(store, Work())
+    for path in kept.iterdir():
+        path.unlink()
+    kept.rmdir()
+    assert do(store, Work()).result.outcome == "pass"
+
+
+def test_the_record_says_where_the_step_ran(store: StoreConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    do(store, Work())
+    monkeypatch.setenv("SIGHTLINE_POOL", "gpu")
+    monkeypatch.setenv("SIGHTLINE_NUM_GPUS", "2")
+    do(store, Work(), run_id="run-2")
+    (here,), (there,) = records(store), records(store, "run-2")
+    assert [(record.pool, record.num_gpus) for record in (here, there)] == [("", 0), ("gpu", 2)]
+    assert here.key == there.key
+    monkeypatch.setenv("SIGHTLINE_NUM_GPUS", "two")
+    with pytest.raises(UsageError, match="SIGHTLINE_NUM_GPUS is 'two'"):
+        do(store, Work(), run_id="run-3")
+
+
+def test_a_run_is_named_by_its_caller_or_else_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIGHTLINE_RUN_ID", raising=False)
+    with pytest.raises(UsageError, match="SIGHTLINE_RUN_ID"):
+        run_name("")
+    monkeypatch.setenv("SIGHTLINE_RUN_ID", "from-kubeflow")
+    assert (run_name(""), run_name("mine")) == ("from-kubeflow", "mine")
