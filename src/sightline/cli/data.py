@@ -1,6 +1,9 @@
 """`sightline data check` and `sightline init`."""
 
+import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -8,6 +11,11 @@ from sightline.config.ingest import IngestConfig
 from sightline.config.run import RunConfig
 from sightline.data.check import CheckReport
 from sightline.errors import UsageError
+
+if TYPE_CHECKING:
+    from sightline.data.push import Pushed
+
+_REPORT_S = 2.0
 
 
 def check(config: IngestConfig) -> CheckReport:
@@ -22,6 +30,27 @@ def describe(report: CheckReport) -> str:
     from sightline.data.check import describe as text
 
     return text(report)
+
+
+def push(folder: Path, target: str) -> "Pushed":
+    """Uploads a folder, with progress on standard error."""
+    from sightline.data.push import push as upload
+
+    shown = [0.0]
+
+    def report(text: str) -> None:
+        now = time.monotonic()
+        if now - shown[0] >= _REPORT_S:
+            shown[0] = now
+            sys.stderr.write(f"  {text}\n")
+
+    return upload(folder, target, report)
+
+
+def describe_push(done: "Pushed") -> str:
+    """The result for a terminal."""
+    refused = f", {done.refused} refused by their name (sightline data check shows them)" if done.refused else ""
+    return f"{done.uploaded} files uploaded, {done.unchanged} were there already{refused}\n  source  {done.target}\n"
 
 
 def initial_config(folder: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from sightline.cli.display import Display, emit
 from sightline.cli.launch import absolute, new_run_id, point_latest, run_pipeline
 from sightline.config.run import RunConfig
+from sightline.data.trees import resolved_source
 from sightline.errors import DataError, SightlineError, UsageError
 from sightline.report.pack import Summary, write_pack
 from sightline.store.records import StepRecord
@@ -17,13 +18,13 @@ def run(config: RunConfig, *, as_json: bool) -> int:
     return _pipeline("retrain", config, title="Retrain run", as_json=as_json)
 
 
-def monitor(config: RunConfig, *, served: Path, as_json: bool) -> int:
-    """Runs the monitor pipeline; exit code 4 when the decision is to retrain."""
-    if not served.is_dir():
+def monitor(config: RunConfig, *, served: str, as_json: bool) -> int:
+    """Runs the monitor pipeline on a server's log, a folder or ``s3://bucket/prefix``; exit code 4 when the decision is to retrain."""
+    if "://" not in served and not Path(served).is_dir():
         raise UsageError(
             f"there is no folder {served}", remedy="name the log folder of the server: --served DIR (see `sightline serve --log`)"
         )
-    return _pipeline("monitor", config, title="Drift check", as_json=as_json, served=str(served.resolve()))
+    return _pipeline("monitor", config, title="Drift check", as_json=as_json, served=resolved_source(served))
 
 
 def _pipeline(name: str, config: RunConfig, *, title: str, as_json: bool, **arguments: object) -> int:
@@ -34,7 +35,7 @@ def _pipeline(name: str, config: RunConfig, *, title: str, as_json: bool, **argu
     sections = ("ingest", "tune", "train", "gate", "compile", "deploy") if name == "retrain" else ("monitor",)
     values = {section: getattr(config, section).model_dump(mode="json", exclude_none=True) for section in sections}
     if "ingest" in values:
-        values["ingest"]["source"] = str(Path(config.ingest.source).resolve())
+        values["ingest"]["source"] = resolved_source(config.ingest.source)
     records = run_pipeline(name, {**values, **arguments}, store=store, run_id=run_id, display=display)
     folder = Path(store.runs) / run_id
     summary = write_pack(folder, store=store, run_ids=[run_id], title=title)
@@ -65,6 +66,8 @@ def close(summary: Summary, records: list[StepRecord], folder: Path, *, display:
 def _check_source(config: RunConfig) -> None:
     if not config.ingest.source:
         raise UsageError("ingest.source is not set", remedy="set it to the folder with one sub-folder of images per class")
+    if "://" in config.ingest.source:
+        return
     source = Path(config.ingest.source)
     if not source.is_dir():
         raise UsageError(f"ingest.source: there is no folder {source}", remedy="check the path; each sub-folder of it is one class")

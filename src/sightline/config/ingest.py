@@ -11,7 +11,9 @@ class IngestConfig(Section):
     """Reading, checking and splitting images."""
 
     source: str = ""
-    """Folder with one sub-folder of images per class."""
+    """Folder with one sub-folder of images per class, `s3://bucket/prefix`, or `generated://surfaces` for a try without data."""
+    pin: str = ""
+    """Digest of the images (`sightline data check` prints it); others are an error. Empty: whatever is there."""
     exclude: tuple[str, ...] = ()
     """Sub-folders of `source` that hold no class (masks, annotations)."""
     task: Literal["classification"] = "classification"

@@ -28,3 +28,5 @@ class MonitorConfig(Section):
     """Window of that budget, in seconds."""
     seed: int = 7
     """Seed of subsamples and permutations."""
+    webhook: str = ""
+    """http(s) address that is told of each decision to label or retrain, as JSON with an idempotency key; empty: nobody is told."""

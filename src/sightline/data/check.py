@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from sightline.config.ingest import IngestConfig
-from sightline.data.readers import Refusal, Source, read_source
+from sightline.data.readers import Source, read_source
 from sightline.data.suggest import suggest
+from sightline.data.trees import Refusal
 from sightline.data.write import count_reasons
 
 __all__ = ("CheckReport", "check", "describe", "suggest")
@@ -23,7 +24,8 @@ class CheckReport(BaseModel):
     """What was found.
 
     Attributes:
-        source: the folder.
+        source: the folder or bucket.
+        digest: of all names and bytes and the attribute table; ``ingest.pin`` takes it.
         num_files: files named like images.
         class_counts: images that can be decoded, per class.
         formats: these images per format.
@@ -43,6 +45,7 @@ class CheckReport(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     source: str
+    digest: str
     num_files: int
     class_counts: dict[str, int]
     formats: dict[str, int]
@@ -67,11 +70,11 @@ def check(config: IngestConfig) -> CheckReport:
         UsageError: the folder is missing.
         DataError: the folder cannot be read, or holds no image that can be decoded.
     """
-    from sightline.data.scan import decode_all, read_contents
+    from sightline.data.scan import decode_all, digest_of, read_contents
 
     chosen = suggest(config)
     source = read_source(chosen)
-    contents = read_contents(source.root, [file.path for file in source.files], max_pixels=chosen.max_pixels)
+    contents = read_contents(source.tree, [file.path for file in source.files], max_pixels=chosen.max_pixels)
     copies = _copies(source, contents.digests)
     first = [paths[0] for paths in copies]
     with tempfile.TemporaryDirectory() as scratch:
@@ -83,7 +86,8 @@ def check(config: IngestConfig) -> CheckReport:
     near = _near(decoded.hashes, [contents.digests[path] for path in decoded.paths], chosen)
     sizes = sorted(decoded.sizes, key=lambda size: size[0] * size[1])
     report = CheckReport(
-        source=str(source.root),
+        source=source.tree.base,
+        digest=digest_of(source, contents),
         num_files=len(source.files),
         class_counts=dict(sorted(Counter(classes[path] for path in decoded.paths).items())),
         formats=dict(Counter(decoded.formats).most_common()),
@@ -159,6 +163,7 @@ def describe(report: CheckReport) -> str:
     """The report as lines for a terminal."""
     lines = [
         report.source,
+        f"  digest      {report.digest}  (ingest.pin)",
         f"  images      {report.num_files}, of which {sum(report.class_counts.values())} different ones can be used",
         f"  classes     {_listed(report.class_counts)}",
         f"  formats     {_listed(report.formats)}",

@@ -2,34 +2,17 @@
 
 import csv
 import difflib
-import os
 import re
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.config.ingest import IngestConfig
+from sightline.data.trees import Refusal, Tree, open_tree
 from sightline.errors import DataError, UsageError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 TABLE = "attributes.csv"
 UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A file that is not used.
-
-    Attributes:
-        path: relative to the source, with slashes.
-        reason: a closed word; see ``sightline.ingest.step``.
-        detail: what exactly, for a person.
-    """
-
-    path: str
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -43,17 +26,17 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of images as it is laid out; no image was opened.
+    """Images as they are laid out; none was opened.
 
     Attributes:
-        root: the folder, absolute.
+        tree: where they are.
         files: image files in the order of their paths.
         refusals: things named like images that are none (links, pipes, folders), and files that are not named like images.
         attributes: names of the attributes.
         table: the attribute table, or None.
     """
 
-    root: Path
+    tree: Tree
     files: tuple[SourceFile, ...]
     refusals: tuple[Refusal, ...]
     attributes: tuple[str, ...]
@@ -71,21 +54,25 @@ class _Table:
     rows: Mapping[str, Mapping[str, str]]
 
 
-def read_source(config: IngestConfig) -> Source:
+def read_source(config: IngestConfig, *, notes: str = "") -> Source:
     """The image files below ``config.source``, with class and attributes.
 
     Sub-folders of a class folder belong to the class. Hidden files, ``attributes.csv`` and folders in ``config.exclude`` are left out.
     Links are not followed.
 
+    Args:
+        config: the ingest section.
+        notes: a store that remembers the digests of unchanged objects, see ``open_tree``; empty: none.
+
     Raises:
         UsageError: the folder is missing, or ``attributes_from_name`` is no regular expression with named groups.
         DataError: no images, fewer than two classes, folders that look like masks or splits, or a table that does not fit; all at once.
     """
-    root = source_root(config)
+    tree = open_tree(config.source, notes=notes)
     pattern = name_pattern(config.attributes_from_name)
-    paths, refusals = list_files(root, config.exclude)
+    paths, refusals = tree.paths(config.exclude)
     problems = layout_problems([path for path, _ in paths])
-    table_path = _table_path(root, config.attributes)
+    table_path = _table(tree, config.attributes)
     table = (
         _read_table(table_path, [*(path for path, _ in paths), *(refusal.path for refusal in refusals)], problems) if table_path else None
     )
@@ -99,24 +86,13 @@ def read_source(config: IngestConfig) -> Source:
     problems += _unknown_names(config, names)
     if problems:
         raise DataError(
-            f"the data in {root} cannot be used as it is", problems=problems, remedy=f"`sightline data check {config.source}` shows more"
+            f"the data in {tree.base} cannot be used as it is",
+            problems=problems,
+            remedy=f"`sightline data check {config.source}` shows more",
         )
     rows = table.rows if table else {}
     files = tuple(SourceFile(path, class_name, _attributes(path, names, rows, pattern)) for path, class_name in paths)
-    return Source(root, files, tuple(refusals), names, table_path)
-
-
-def source_root(config: IngestConfig) -> Path:
-    """The absolute source folder; UsageError when it is not set or not a folder."""
-    if not config.source:
-        raise UsageError("no data folder is given", remedy="set ingest.source to a folder with one sub-folder of images per class")
-    root = Path(config.source).expanduser().resolve()
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UsageError(
-            f"the data folder {config.source} {what}", remedy="set ingest.source to a folder with one sub-folder of images per class"
-        )
-    return root
+    return Source(tree, files, tuple(refusals), names, table_path)
 
 
 def name_pattern(text: str) -> re.Pattern[str] | None:
@@ -130,49 +106,6 @@ def name_pattern(text: str) -> re.Pattern[str] | None:
     if not pattern.groupindex:
         raise UsageError(f"ingest.attributes_from_name has no named group: {text!r}", remedy=r"name what to keep, as in 'lot(?P<lot>\d+)_'")
     return pattern
-
-
-def list_files(root: Path, exclude: Sequence[str] = ()) -> tuple[list[tuple[str, str]], list[Refusal]]:
-    """Pairs of relative path and class name in path order, and what is refused by its name or kind. Files are not opened."""
-    skipped = {name.strip("/") for name in exclude}
-    files: list[tuple[str, str]] = []
-    refusals: list[Refusal] = []
-    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        if entry.name.startswith(".") or entry.name in skipped or not entry.is_dir(follow_symlinks=False):
-            continue
-        for path, refusal in _walk(Path(entry.path), root, skipped):
-            if refusal is None:
-                files.append((path, entry.name))
-            else:
-                refusals.append(refusal)
-    return sorted(files), sorted(refusals, key=lambda refusal: refusal.path)
-
-
-def _walk(folder: Path, root: Path, skipped: set[str]) -> Iterator[tuple[str, Refusal | None]]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = Path(entry.path).relative_to(root).as_posix()
-        if entry.name.startswith(".") or path in skipped:
-            continue
-        named_image = Path(entry.name).suffix.lower() in SUFFIXES
-        mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode) and not named_image:
-            yield from _walk(Path(entry.path), root, skipped)
-            continue
-        refusal = _kind_refusal(path, mode, named_image=named_image)
-        yield (path.encode("utf-8", "backslashreplace").decode() if refusal else path), refusal
-
-
-def _kind_refusal(path: str, mode: int, *, named_image: bool) -> Refusal | None:
-    shown = path.encode("utf-8", "backslashreplace").decode()
-    if stat.S_ISLNK(mode):
-        return Refusal(shown, "link", "symbolic links are not followed")
-    if not stat.S_ISREG(mode):
-        return Refusal(shown, "not-a-file", "a folder, pipe, socket or device")
-    if shown != path:
-        return Refusal(shown, "bad-name", "the name is not valid UTF-8")
-    if not named_image:
-        return Refusal(path, "not-an-image", f"the name does not end in one of {', '.join(sorted(SUFFIXES))}")
-    return None
 
 
 def layout_problems(paths: Sequence[str]) -> list[str]:
@@ -214,15 +147,14 @@ def mirrored_folders(paths: Sequence[str]) -> list[str]:
     return found
 
 
-def _table_path(root: Path, name: str) -> Path | None:
-    path = root / (name or TABLE)
-    if path.is_file():
-        return path
-    if name:
+def _table(tree: Tree, name: str) -> Path | None:
+    path = tree.table(name or TABLE)
+    if path is None and name:
         raise UsageError(
-            f"the attribute table {path} does not exist", remedy="set ingest.attributes to a CSV file in the data folder, or to nothing"
+            f"the attribute table {tree.base}/{name} does not exist",
+            remedy="set ingest.attributes to a CSV file in the data folder, or to nothing",
         )
-    return None
+    return path
 
 
 def _read_table(path: Path, known: Sequence[str], problems: list[str]) -> _Table:

@@ -1,7 +1,5 @@
 """Reads image files once: bytes, digest, pixels at the model's size, difference hash. Threads, since decoding releases the interpreter."""
 
-import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sightline.data.duplicates import Hashes, difference_hash
-from sightline.data.readers import Refusal
+from sightline.data.readers import Source
+from sightline.data.trees import Refusal, Tree
 from sightline.errors import DataError
 from sightline.images import ImageRefusedError, ImageU8, decode, format_of, resize
-from sightline.store.digest import sha256_bytes
+from sightline.store.digest import sha256_bytes, sha256_file, sha256_value
 
 # Bytes that are kept between hashing and decoding; files beyond are read again and compared with their digest.
 _KEPT_BYTES = 256_000_000
@@ -33,12 +32,12 @@ class Contents:
     """The digests of files, and as much of their bytes as is kept.
 
     Attributes:
-        root: the folder that the paths are relative to.
+        tree: where the files are.
         digests: path to SHA-256 of the bytes.
         refusals: files that could not be read.
     """
 
-    root: Path
+    tree: Tree
     digests: Mapping[str, str]
     refusals: tuple[Refusal, ...]
     kept: Mapping[str, bytes]
@@ -48,7 +47,7 @@ class Contents:
         """The content of a file; ImageRefusedError when it is no longer what was hashed."""
         if path in self.kept:
             return self.kept[path]
-        data = read_regular(self.root / path, self.max_bytes)
+        data = self.tree.read(path, self.max_bytes)
         if sha256_bytes(data) != self.digests[path]:
             raise ImageRefusedError("changed", "the file changed while it was read")
         return data
@@ -77,49 +76,29 @@ class Decoded:
     refusals: tuple[Refusal, ...]
 
 
-def read_regular(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a regular file.
-
-    Raises:
-        ImageRefusedError: it became a link or pipe in the meantime, cannot be read, or is larger than any image that is decoded.
-    """
-    try:
-        # Neither a link nor a pipe that somebody puts here between listing and opening can be followed or block.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            state = os.fstat(file.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise ImageRefusedError("not-a-file", "a folder, pipe, socket or device")
-            if state.st_size > max_bytes:
-                raise ImageRefusedError("too-large", f"{state.st_size} bytes, at most {max_bytes} are read")
-            return file.read(max_bytes)
-    except OSError as error:
-        raise ImageRefusedError("unreadable", str(error.strerror)) from None
-
-
-def read_contents(root: Path, paths: Sequence[str], *, max_pixels: int, num_threads: int = 2) -> Contents:
-    """The digests of files below ``root``.
+def read_contents(tree: Tree, paths: Sequence[str], *, max_pixels: int) -> Contents:
+    """The digests of files; only those are read whose digest is not known.
 
     Args:
-        root: a folder.
-        paths: files relative to it.
+        tree: where the files are.
+        paths: which of them.
         max_pixels: largest image that is decoded; far larger files are refused unread.
-        num_threads: threads that read.
     """
     max_bytes = max_pixels * _BYTES_PER_PIXEL
-    digests: dict[str, str] = {}
+    known = tree.known_digests()
+    digests = {path: known[path] for path in paths if path in known}
     kept: dict[str, bytes] = {}
     refusals: list[Refusal] = []
     room = _KEPT_BYTES
 
     def read(path: str) -> tuple[bytes, str] | Refusal:
         try:
-            data = read_regular(root / path, max_bytes)
+            data = tree.read(path, max_bytes)
         except ImageRefusedError as error:
             return Refusal(path, error.reason, error.detail)
         return data, sha256_bytes(data)
 
-    for path, result in _in_order(read, paths, num_threads):
+    for path, result in _in_order(read, [path for path in paths if path not in known], tree.num_threads):
         if isinstance(result, Refusal):
             refusals.append(result)
             continue
@@ -127,7 +106,13 @@ def read_contents(root: Path, paths: Sequence[str], *, max_pixels: int, num_thre
         if len(data) <= room:
             kept[path] = data
             room -= len(data)
-    return Contents(root, digests, tuple(refusals), kept, max_bytes)
+    tree.remember(digests)
+    return Contents(tree, digests, tuple(refusals), kept, max_bytes)
+
+
+def digest_of(source: Source, contents: Contents) -> str:
+    """The digest of the images' names and bytes and of the attribute table: what ``ingest.pin`` names."""
+    return sha256_value([sorted(contents.digests.items()), sha256_file(source.table) if source.table else ""])
 
 
 def decode_all(
@@ -138,7 +123,6 @@ def decode_all(
     max_pixels: int,
     scratch: Path,
     report: Callable[[str], None],
-    num_threads: int = 2,
 ) -> Decoded:
     """Decodes files strictly, resizes and hashes them.
 
@@ -149,7 +133,6 @@ def decode_all(
         max_pixels: largest image that is decoded.
         scratch: file that the packed pixels are written to, so that memory stays flat; the caller deletes it.
         report: is told about progress twice a second.
-        num_threads: threads that decode.
 
     Raises:
         DataError: none of the files can be used.
@@ -167,7 +150,7 @@ def decode_all(
     used: list[tuple[str, Hashes, str, tuple[int, int], int]] = []
     refusals: list[Refusal] = []
     reported = time.monotonic()
-    for number, (path, result) in enumerate(_in_order(look, paths, num_threads), start=1):
+    for number, (path, result) in enumerate(_in_order(look, paths, contents.tree.num_threads), start=1):
         if isinstance(result, Refusal):
             refusals.append(result)
         else:

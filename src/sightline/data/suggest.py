@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from sightline.config.ingest import IngestConfig
-from sightline.data.readers import Source, list_files, mirrored_folders, read_source, source_root
+from sightline.data.readers import Source, mirrored_folders, read_source
+from sightline.data.trees import open_tree
 
 # Folders with these names hold answers or drawings, not a class of images.
 _NOT_CLASSES = frozenset({"annotation", "annotations", "ground_truth", "groundtruth", "mask", "masks"})
@@ -47,9 +48,9 @@ def suggest(config: IngestConfig) -> IngestConfig:
         UsageError: the folder is missing.
         DataError: the folder cannot be read even with these guesses.
     """
-    root = source_root(config)
     if not config.exclude:
-        config = config.model_copy(update={"exclude": _not_classes([path for path, _ in list_files(root)[0]])})
+        found_paths, _ = open_tree(config.source).paths()
+        config = config.model_copy(update={"exclude": _not_classes([path for path, _ in found_paths])})
     source = read_source(config)
     if not config.attributes_from_name:
         found = _name_pattern([PurePosixPath(file.path).stem for file in source.files], taken=source.attributes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sightline.data.readers import Refusal
+from sightline.data.trees import Refusal
 from sightline.data.version import SPLITS, DatasetInfo, SplitName
 from sightline.store.digest import sha256_file, sha256_value
 

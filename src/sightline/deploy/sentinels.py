@@ -1,15 +1,16 @@
 """Golden images whose answers the gate has seen, replayed through the live canary: it must answer as the model that was judged."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from sightline.data.locations import read_images
 from sightline.deploy.wire import Endpoint, ExchangeError
 from sightline.errors import DataError
 from sightline.models.bundle import ModelBundle
 from sightline.runtimes.inference import probabilities_of, request_for
-from sightline.store.digest import sha256_bytes
+from sightline.serve.observations import PROBE_HEADER, SENTINEL
 
 # Threads and batch sizes change the last digits of an answer, a wrong preprocessing changes the first.
 CONFIDENCE_TOLERANCE = 0.02
@@ -49,26 +50,17 @@ def load_sentinels(bundle: ModelBundle, num: int) -> tuple[Sentinel, ...]:
         by_class.setdefault(int(row["predicted"]), []).append(row)
     longest = max((len(group) for group in by_class.values()), default=0)
     in_turn = [by_class[label][index] for index in range(longest) for label in sorted(by_class) if index < len(by_class[label])]
-    found: list[Sentinel] = []
-    for row in in_turn:
-        if len(found) == num:
-            break
-        data = _read(Path(str(row["location"])), str(row["sample_id"]))
-        if data is not None:
-            found.append(Sentinel(str(row["sample_id"]), data, int(str(row["predicted"])), float(str(row["confidence"]))))
+    files = read_images((str(row["location"]), str(row["sample_id"])) for row in in_turn)
+    readable = ((row, data) for row, data in zip(in_turn, files, strict=True) if isinstance(data, bytes))
+    found = [
+        Sentinel(str(row["sample_id"]), data, int(str(row["predicted"])), float(str(row["confidence"])))
+        for row, data in itertools.islice(readable, num)
+    ]
     if not found:
         raise DataError(
             "no golden image can be read, so nothing shows that the served model is the judged one", remedy="restore the images"
         )
     return tuple(found)
-
-
-def _read(path: Path, sample_id: str) -> bytes | None:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    return data if sha256_bytes(data) == sample_id else None
 
 
 async def wrong_answers(endpoint: Endpoint, model: str, sentinels: Sequence[Sentinel], *, timeout_s: float) -> list[str]:
@@ -100,11 +92,12 @@ async def _problems(endpoint: Endpoint, model: str, sentinels: Sequence[Sentinel
 async def _problem(endpoint: Endpoint, model: str, sentinel: Sentinel) -> str:
     name = sentinel.sample_id[:12]
     message = request_for(sentinel.data)
+    headers = {**message.headers, PROBE_HEADER: SENTINEL}
     last = ""
     for _ in range(_ATTEMPTS):
         try:
             response = await endpoint.request(
-                "POST", f"/v2/models/{model}/infer", headers=message.headers, body=message.body, timeout_s=_TIMEOUT_S
+                "POST", f"/v2/models/{model}/infer", headers=headers, body=message.body, timeout_s=_TIMEOUT_S
             )
         except ExchangeError as error:
             last = str(error)

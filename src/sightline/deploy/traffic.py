@@ -3,16 +3,16 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightline.data.locations import read_images
 from sightline.deploy.router import CLIENT_HEADER
 from sightline.deploy.wire import Endpoint, ExchangeError
 from sightline.errors import DataError, UsageError
 from sightline.runtimes.inference import Message, request_for
 from sightline.store.artifact import open_artifact
-from sightline.store.digest import sha256_bytes
 
 _MAX_FILES = 512  # kept in memory; enough that no cache of one image flatters the latency
 _TIMEOUT_S = 10.0
@@ -60,9 +60,12 @@ class Traffic:
         model: the model's name in URLs.
         images: image files' bytes, sent in turn, from the first again after the last.
         prefix: of the client ids; every request is a client of its own.
+        headers: sent with every request.
     """
 
-    def __init__(self, url: str, model: str, images: Sequence[bytes], *, prefix: str) -> None:
+    def __init__(
+        self, url: str, model: str, images: Sequence[bytes], *, prefix: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         if not images:
             raise UsageError("there are no images to replay")
         self._endpoint = Endpoint(url)
@@ -70,6 +73,7 @@ class Traffic:
         self._messages: Iterator[Message] = itertools.cycle([request_for(data) for data in images])
         self._ids = itertools.count(1)
         self._prefix = prefix
+        self._headers = dict(headers or {})
         self._stopped = False
         self._seen = _Seen()
 
@@ -94,7 +98,7 @@ class Traffic:
             await self._send(number, next(self._messages))
 
     async def _send(self, number: int, message: Message) -> None:
-        headers = {**message.headers, CLIENT_HEADER: f"{self._prefix}-{number}"}
+        headers = {**message.headers, **self._headers, CLIENT_HEADER: f"{self._prefix}-{number}"}
         started = time.perf_counter()
         try:
             response = await self._endpoint.request("POST", self._path, headers=headers, body=message.body, timeout_s=_TIMEOUT_S)
@@ -147,14 +151,8 @@ def load_images(dataset: Path) -> tuple[bytes, ...]:
 
     table = pq.read_table(open_artifact(dataset, "dataset").file("samples.parquet"), columns=["sample_id", "location", "split"])
     rows = [row for split in ("val", "train") for row in table.to_pylist() if row["split"] == split]
-    found: list[bytes] = []
-    for row in rows:
-        if len(found) == _MAX_FILES:
-            break
-        path = Path(row["location"])
-        data = path.read_bytes() if path.is_file() else b""
-        if data and sha256_bytes(data) == row["sample_id"]:
-            found.append(data)
+    readable = (data for data in read_images((row["location"], row["sample_id"]) for row in rows) if isinstance(data, bytes))
+    found = tuple(itertools.islice(readable, _MAX_FILES))
     if not found:
         raise DataError("no image of the dataset can be read, so there is nothing to replay", remedy="restore the images or ingest again")
-    return tuple(found)
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -131,16 +130,15 @@ def pixels_at(split: Split, size_px: int, max_pixels: int) -> npt.NDArray[np.uin
     """
     if split.pixels_NHWC.shape[1] == size_px or not len(split):
         return split.pixels_NHWC
+    from sightline.data.locations import read_images
     from sightline.images import decode, resize
-    from sightline.store.digest import sha256_bytes
 
     images, problems = [], []
-    for sample_id, location in zip(split.sample_ids, split.locations, strict=True):
-        data = Path(location).read_bytes() if Path(location).is_file() else b""
-        if sha256_bytes(data) == sample_id:
-            images.append(resize(decode(data, max_pixels=max_pixels), size_px))
+    for data in read_images(zip(split.locations, split.sample_ids, strict=True)):
+        if isinstance(data, DataError):
+            problems.append(data.message)
         else:
-            problems.append(f"{location}: {'altered since it was ingested' if data else 'not found'}")
+            images.append(resize(decode(data, max_pixels=max_pixels), size_px))
     if problems:
         size = split.pixels_NHWC.shape[1]
         raise DataError(

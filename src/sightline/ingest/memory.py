@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sightline.config.ingest import IngestConfig
 from sightline.config.store import StoreConfig
 from sightline.data.version import SPLITS, SplitName
 from sightline.errors import DataError
 from sightline.registry.golden import freeze, frozen_ids
-from sightline.store.artifact import write_file
 from sightline.store.code import code_digest
 from sightline.store.digest import sha256_value
+from sightline.store.objects import MissingObjectError, open_store
 
 GOLDEN: SplitName = "golden"
 # One record per image: split and path, so that a lost golden image can be named and an image stays where it was.
@@ -44,10 +43,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Key:
-    """The memory's part of the step key, and where equal keys are noted."""
+    """The memory's part of the step key, and what equal keys are noted under."""
 
     memory: str
-    notes: Path
     subject: tuple[str, str, str]
 
 
@@ -84,10 +82,11 @@ def resolved_key(memory: Memory, files: str, config: IngestConfig, store: StoreC
     nothing can change: everything that it would assign is assigned already. So a run notes that the memory after it stands for the one
     before.
     """
-    notes = Path(store.cache) / "ingest-memory"
     subject = (files, sha256_value(config.model_dump(mode="json")), code_digest("sightline.ingest.step"))
-    note = notes / sha256_value([*subject, memory.digest])
-    return Key(note.read_text(encoding="ascii") if note.is_file() else memory.digest, notes, subject)
+    try:
+        return Key(open_store(store.cache).read(_note(subject, memory.digest)).decode("ascii"), subject)
+    except MissingObjectError:
+        return Key(memory.digest, subject)
 
 
 def remember(key: Key, before: Memory, assigned: Iterable[tuple[str, SplitName, str]], store: StoreConfig) -> None:
@@ -101,4 +100,8 @@ def remember(key: Key, before: Memory, assigned: Iterable[tuple[str, SplitName, 
         freeze(store.registry, _ASSIGNED, records)
     after = sha256_value([sorted(before.golden | golden), sorted(before.records | records)])
     if after != key.memory:
-        write_file(key.notes / sha256_value([*key.subject, after]), key.memory.encode())
+        open_store(store.cache).write(_note(key.subject, after), key.memory.encode())
+
+
+def _note(subject: tuple[str, str, str], memory: str) -> str:
+    return f"ingest-memory/{sha256_value([*subject, memory])}"

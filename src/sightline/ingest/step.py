@@ -3,7 +3,7 @@
 A file is refused, with one of these reasons, and listed in ``quarantine.parquet``:
 
 * by its name or kind: ``link``, ``not-a-file``, ``bad-name``, ``not-an-image``, ``unreadable``
-* by its content: ``empty``, ``unknown-format``, ``too-large``, ``truncated``, ``undecodable``, ``changed``
+* by its content: ``empty``, ``unknown-format``, ``too-large``, ``truncated``, ``undecodable``, ``changed``, ``vanished``
 * by the other files: ``duplicate``, ``conflicting-label``, ``no-group``, ``leaks-golden``, ``leaks-val``
 """
 
@@ -15,15 +15,16 @@ from pathlib import Path
 
 from sightline.config.ingest import IngestConfig
 from sightline.config.store import StoreConfig
-from sightline.data.readers import UNKNOWN, Refusal, Source, SourceFile, read_source
-from sightline.data.scan import Contents, Decoded, decode_all, read_contents
+from sightline.data.readers import UNKNOWN, Source, SourceFile, read_source
+from sightline.data.scan import Contents, Decoded, decode_all, digest_of, read_contents
 from sightline.data.splits import Sample, assign, check_splits
+from sightline.data.trees import Refusal
 from sightline.data.version import KIND, DatasetInfo, DatasetVersion, SplitName
 from sightline.data.write import Row, count_reasons, write_version
 from sightline.errors import DataError, SightlineError
 from sightline.ingest.memory import Memory, recall, remember, resolved_key
-from sightline.store.digest import sha256_file, sha256_value
-from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+from sightline.store.digest import sha256_value
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 
 _MODULE = "sightline.ingest.step"
 # Reasons that are no sign of damage: an extra copy is harmless, and files of other kinds are not meant as images.
@@ -50,11 +51,12 @@ def run(*, config: IngestConfig, store: StoreConfig, run_id: str, output: str) -
         UsageError: the folder is missing or the configuration cannot be used.
         DataError: the data cannot be used; every problem is listed.
     """
+    run_id = run_name(run_id)
     try:
         look = _look(config, store)
     except SightlineError as error:
         return _recorded(error, config, store=store, run_id=run_id, output=output)
-    files = sha256_value([sorted(look.contents.digests.items()), sha256_file(look.source.table) if look.source.table else ""])
+    files = digest_of(look.source, look.contents)
     key = resolved_key(look.memory, files, look.config, store)
     step = Step(
         name="ingest",
@@ -66,7 +68,7 @@ def run(*, config: IngestConfig, store: StoreConfig, run_id: str, output: str) -
     result = run_step(step, store=store, run_id=run_id, output=Path(output), work=lambda folder, progress: _work(look, folder, progress))
     dataset = DatasetVersion(result.artifact)
     samples = dataset.samples
-    names = [str(Path(location).relative_to(look.source.root).as_posix()) for location in samples["location"]]
+    names = [location.removeprefix(f"{look.source.tree.base}/") for location in samples["location"]]
     remember(key, look.memory, list(zip(samples["sample_id"], samples["split"], names, strict=True)), store)
     return result
 
@@ -85,11 +87,20 @@ def _digest_of(refusals: Sequence[Refusal]) -> str:
 
 
 def _look(config: IngestConfig, store: StoreConfig) -> _Look:
-    source = read_source(config)
-    contents = read_contents(source.root, [file.path for file in source.files], max_pixels=config.max_pixels)
-    # The absolute folder is part of the key, because the locations in the version are.
-    resolved = config.model_copy(update={"source": str(source.root)})
+    source = read_source(config, notes=store.cache)
+    contents = read_contents(source.tree, [file.path for file in source.files], max_pixels=config.max_pixels)
+    _check_pin(config.pin, digest_of(source, contents))
+    # The whole address is part of the key, because the locations in the version are; what the images are pinned to is not.
+    resolved = config.model_copy(update={"source": source.tree.base, "pin": ""})
     return _Look(resolved, source, contents, recall(store.registry, resolved))
+
+
+def _check_pin(wanted: str, found: str) -> None:
+    if wanted and wanted != found:
+        raise DataError(
+            f"the images are not the pinned ones: their digest is {found}, ingest.pin is {wanted}",
+            remedy="restore the images, or set ingest.pin to the new digest once the new images are meant (sightline data check prints it)",
+        )
 
 
 def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
@@ -118,7 +129,7 @@ def _work(look: _Look, folder: Path, progress: Progress) -> StepResult:
     refusals += leaks
     _check_refusals(refusals, num_files, config)
     slices = _slices(look, rows)
-    info = write_version(folder, rows, decoded.pixels_NHWC, slices=slices, refusals=refusals, source=str(look.source.root))
+    info = write_version(folder, rows, decoded.pixels_NHWC, slices=slices, refusals=refusals, source=look.source.tree.base)
     scratch.unlink()
     return StepResult(headline=_headline(info), metrics=_metrics(info, len(decoded.paths) / max(time.monotonic() - started, 1e-6)))
 
@@ -193,7 +204,7 @@ def _row(look: _Look, file: SourceFile, decoded: Decoded, index: int, home: tupl
     split, group_id = home
     return Row(
         sample_id=look.contents.digests[file.path],
-        location=str(look.source.root / file.path),
+        location=f"{look.source.tree.base}/{file.path}",
         size_bytes=decoded.num_bytes[index],
         format=decoded.formats[index],
         width=width,

@@ -1,5 +1,6 @@
 """What drift is judged on: the reference of the champion and the images it served, in the same columns."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sightline.errors import DataError, UsageError
 from sightline.images import PROPERTIES
 from sightline.models.bundle import ModelBundle
 from sightline.store.digest import sha256_bytes
+from sightline.store.objects import open_store
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -92,13 +94,14 @@ def read_reference(bundle: ModelBundle) -> Sample:
     return sample
 
 
-def read_served(folder: Path, *, model: str, max_images: int) -> Served:
-    """The newest ``max_images`` different images that ``model`` answered, from a folder of ``*.jsonl`` files; none when nothing was served.
+def read_served(served: str, *, model: str, max_images: int) -> Served:
+    """The newest ``max_images`` different images that ``model`` answered; none when nothing was served.
 
-    A server that was killed leaves a torn last line, which is skipped; any other unreadable line is an error. Cost: one pass over the log.
+    A server that was killed leaves a torn last line, which is skipped; any other unreadable line is an error. Cost: one pass over the log
+    of a folder; from a bucket only the newest objects are read, until there are enough images.
 
     Args:
-        folder: the served log.
+        served: the server's log, a folder of ``*.jsonl`` files or ``s3://bucket/prefix``.
         model: digest of the bundle; answers of others are counted and left out.
         max_images: at least 1.
 
@@ -106,32 +109,50 @@ def read_served(folder: Path, *, model: str, max_images: int) -> Served:
         UsageError: there is no such folder.
         DataError: lines that are not what the server writes, all of them named.
     """
-    if not folder.is_dir():
-        raise UsageError(f"the served log {folder} is not a folder", remedy="give the folder that the server logs to (--served)")
     rows: list[_Row] = []
     problems: list[str] = []
     digests = []
-    for path in sorted(folder.glob("*.jsonl")):
-        data = path.read_bytes()
+    different: set[str] = set()
+    for name, data in _segments(served) if "://" in served else _files(Path(served)):
         digests.append(sha256_bytes(data))
-        _read_lines(path, data, rows, problems)
+        read = _read_lines(name, data, problems)
+        rows += read
+        different.update(row.sample_id for row in read if row.model == model)
+        if "://" in served and len(different) >= max_images:
+            break
     ours = sorted((row for row in rows if row.model == model), key=lambda row: row.time, reverse=True)
     widths = sorted({len(row.embedding) for row in ours})
     if len(widths) > 1:
         problems.append(f"embeddings of one model have different widths: {widths}")
     if problems:
-        raise DataError(f"the served log {folder} is damaged", problems=problems, remedy="move the damaged file away")
-    different = list({row.sample_id: row for row in reversed(ours)}.values())
-    newest = sorted(different, key=lambda row: row.time, reverse=True)[:max_images]
+        raise DataError(f"the served log {served} is damaged", problems=problems, remedy="move the damaged file away")
+    latest = list({row.sample_id: row for row in reversed(ours)}.values())
+    newest = sorted(latest, key=lambda row: row.time, reverse=True)[:max_images]
     return Served(
         sample=_sample(newest),
         num_other_model=len(rows) - len(ours),
-        num_repeated=len(ours) - len(different),
+        num_repeated=len(ours) - len(latest),
         digest=sha256_bytes("".join(digests).encode()),
     )
 
 
-def _read_lines(path: Path, data: bytes, rows: list[_Row], problems: list[str]) -> None:
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    if not folder.is_dir():
+        raise UsageError(f"the served log {folder} is not a folder", remedy="give the folder that the server logs to (--served)")
+    for path in sorted(folder.glob("*.jsonl")):
+        yield path.name, path.read_bytes()
+
+
+def _segments(place: str) -> Iterator[tuple[str, bytes]]:
+    """The log's objects, newest first."""
+    store = open_store(place)
+    for day in reversed(store.folders()):
+        for key in reversed(store.list(f"{day}/")):
+            yield key, store.read(key)
+
+
+def _read_lines(name: str, data: bytes, problems: list[str]) -> list[_Row]:
+    rows: list[_Row] = []
     lines = data.split(b"\n")
     last = len(lines) if lines[-1] else len(lines) - 1
     for number, line in enumerate(lines[:last], start=1):
@@ -140,13 +161,14 @@ def _read_lines(path: Path, data: bytes, rows: list[_Row], problems: list[str]) 
         except ValidationError as error:
             first = error.errors()[0]
             if number < last or first["type"] != "json_invalid":
-                problems.append(f"{path.name}:{number}: {'.'.join(str(part) for part in first['loc'])} {first['msg']}")
+                problems.append(f"{name}:{number}: {'.'.join(str(part) for part in first['loc'])} {first['msg']}")
             continue
-        missing = [name for name in PROPERTIES if name not in row.properties]
+        missing = [column for column in PROPERTIES if column not in row.properties]
         if missing:
-            problems.append(f"{path.name}:{number}: properties lack {', '.join(missing)}")
+            problems.append(f"{name}:{number}: properties lack {', '.join(missing)}")
         else:
             rows.append(row)
+    return rows
 
 
 def _sample(rows: list[_Row]) -> Sample:

@@ -12,8 +12,9 @@ from sightline.monitor.evidently_report import write_evidently
 from sightline.monitor.report import render_html, render_markdown
 from sightline.monitor.result import Drift
 from sightline.monitor.sample import Sample, Served, read_reference, read_served
+from sightline.monitor.webhook import deliver
 from sightline.registry.ledger import Champion, Ledger
-from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_step
+from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 
 KIND = "drift"
 
@@ -22,7 +23,7 @@ def run(*, served: str, config: MonitorConfig, store: StoreConfig, run_id: str, 
     """Looks at what the champion served and decides: ``wait``, ``ignore``, ``label`` or ``retrain``.
 
     Args:
-        served: folder of the served log.
+        served: the served log, a folder or ``s3://bucket/prefix``.
         config: the monitor section.
         store: where the registry, the cache and the run's records are.
         run_id: a run that asks twice counts one retraining.
@@ -32,10 +33,11 @@ def run(*, served: str, config: MonitorConfig, store: StoreConfig, run_id: str, 
         UsageError: there is no champion, or no served log.
         DataError: the registry, the reference or the log is damaged.
     """
+    run_id = run_name(run_id)
     champion = Ledger(store.registry).champion()
     if champion is None:
         raise UsageError(f"{store.registry} has no champion to monitor", remedy="promote a model first: sightline run sightline.yaml")
-    log = read_served(Path(served), model=champion.digest, max_images=config.max_images)
+    log = read_served(served, model=champion.digest, max_images=config.max_images)
 
     def work(folder: Path, progress: Progress) -> StepResult:
         progress(f"{len(log.sample)} served images")
@@ -45,6 +47,7 @@ def run(*, served: str, config: MonitorConfig, store: StoreConfig, run_id: str, 
             Decision(kind=drift.decision, reason=drift.reason), store.registry, run_id=run_id, model=champion.digest, config=config
         )
         drift = drift.model_copy(update={"decision": decision.kind, "reason": decision.reason})
+        deliver(config.webhook, decision, model=champion.digest, run_id=run_id)
         progress("Evidently page")
         _write_pages(folder, drift, reference, log.sample, seed=config.seed)
         return StepResult(outcome=drift.decision, headline=drift.headline, metrics=drift.metrics)

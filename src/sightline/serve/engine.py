@@ -4,7 +4,6 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -38,11 +37,11 @@ class Engine:
     Args:
         bundle: an opened, compiled bundle.
         fault: the drill, or none.
-        log_folder: where answered images are logged; None: nowhere.
-        track: stable or canary; part of the log's name.
+        log: where answered images are logged, a folder or ``s3://bucket/prefix``; empty: nowhere.
+        track: stable, canary or route; part of the log's name.
     """
 
-    def __init__(self, bundle: ModelBundle, *, options: EngineOptions, fault: Fault, log_folder: Path | None, track: str) -> None:
+    def __init__(self, bundle: ModelBundle, *, options: EngineOptions, fault: Fault, log: str, track: str) -> None:
         if not bundle.info.chosen:
             raise DataError("the bundle was not compiled, so there is nothing to serve", remedy="run sightline compile first")
         self.bundle = bundle
@@ -52,7 +51,7 @@ class Engine:
         self._fault = fault
         self._predictor: Predictor | None = None
         self._pool = ThreadPoolExecutor(options.num_workers, thread_name_prefix="predict")
-        self._log = ServedLog(log_folder, model=bundle.digest, track=track) if log_folder else None
+        self._log = ServedLog(log, model=bundle.digest, track=track) if log else None
 
     @property
     def num_dropped(self) -> int:
@@ -74,8 +73,8 @@ class Engine:
         self._predictor = predictor
         self.ready = True
 
-    async def infer(self, request: InferRequest) -> Answer:
-        """The answer to one request.
+    async def infer(self, request: InferRequest, *, logged: bool = True) -> Answer:
+        """The answer to one request; ``logged`` is False for images that are not a client's.
 
         Raises:
             RefusedError: 422 an image is not usable, 429 too many requests are waiting, 500 the model gave no valid answer, 503 not ready.
@@ -93,7 +92,8 @@ class Engine:
             answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, request)
         finally:
             self.num_waiting -= 1
-        self._record(request, answer)
+        if logged:
+            self._record(request, answer)
         return answer
 
     def close(self) -> None:

@@ -67,6 +67,10 @@ class ObjectStore(Protocol):
         """Stores a file of any size; returns the SHA-256 to read it back with."""
         ...
 
+    def folders(self) -> list[str]:
+        """The first parts of all keys that have more than one, sorted; cost grows with their number, not with that of the objects."""
+        ...
+
     def list(self, prefix: str = "") -> list[str]:
         """Every key that starts with ``prefix``, sorted; empty when there is none."""
         ...
@@ -185,6 +189,11 @@ class LocalStore:
             _sync_folder(target.parent)
         return digest
 
+    def folders(self) -> list[str]:
+        """See ObjectStore."""
+        entries = self.root.iterdir() if self.root.is_dir() else ()
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
     def list(self, prefix: str = "") -> list[str]:
         """See ObjectStore."""
         folder = self.root / prefix.rpartition("/")[0]
@@ -224,7 +233,7 @@ class S3Store:
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
-        self._client = _client()
+        self._client = s3_client()
 
     def read(self, key: str, *, sha256: str = "") -> bytes:
         """See ObjectStore; without ``sha256`` the digest that was stored beside the object counts."""
@@ -282,6 +291,12 @@ class S3Store:
         self._call(key, lambda: self._client.upload_file(str(path), self.bucket, self._key(key), ExtraArgs=extra))
         return digest
 
+    def folders(self) -> list[str]:
+        """See ObjectStore."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix, Delimiter="/")
+        found = self._call("", lambda: [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])])
+        return sorted(prefix[len(self.prefix) : -1] for prefix in found)
+
     def list(self, prefix: str = "") -> list[str]:
         """See ObjectStore."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
@@ -295,20 +310,31 @@ class S3Store:
         return self.prefix + _checked(key)
 
     def _call(self, key: str, request: Callable[[], _Value]) -> _Value:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        return s3_call(f"s3://{self.bucket}/{self.prefix}{key}", request)
 
-        place = f"s3://{self.bucket}/{self.prefix}{key}"
-        try:
-            return request()
-        except ClientError as error:
-            raise _explained(place, error.response) from error
-        except NoCredentialsError as error:
-            raise EnvironmentFault(f"cannot reach {place}: no credentials", remedy="set AWS credentials in the environment") from error
-        except (BotoCoreError, Boto3Error, OSError) as error:
-            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}:
-                raise
-            raise TemporaryError(f"{place}: {error}", remedy="try again; check AWS_ENDPOINT_URL and the network") from error
+
+def s3_call(place: str, request: Callable[[], _Value]) -> _Value:
+    """What the request returns; its failure explained.
+
+    Raises:
+        MissingObjectError: there is no such object.
+        ConflictError: a condition of the request does not hold.
+        EnvironmentFault: no bucket, no credentials or no access.
+        TemporaryError: the store does not answer as it should.
+    """
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        return request()
+    except ClientError as error:
+        raise _explained(place, error.response) from error
+    except NoCredentialsError as error:
+        raise EnvironmentFault(f"cannot reach {place}: no credentials", remedy="set AWS credentials in the environment") from error
+    except (BotoCoreError, Boto3Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}:
+            raise
+        raise TemporaryError(f"{place}: {error}", remedy="try again; check AWS_ENDPOINT_URL and the network") from error
 
 
 class _RacingError(TemporaryError):
@@ -332,7 +358,8 @@ def _explained(place: str, response: object) -> Exception:
     return TemporaryError(f"{place}: the store answered {status} {code}", remedy="try again")
 
 
-def _client() -> "S3Client":
+def s3_client() -> "S3Client":
+    """A client of the S3 server that the environment names; five attempts a request."""
     import boto3
     from botocore.config import Config
 

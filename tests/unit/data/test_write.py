@@ -4,7 +4,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from sightline.data.readers import Refusal
+from sightline.data.trees import Refusal
 from sightline.data.version import KIND, SPLITS, DatasetVersion
 from sightline.data.write import Row, write_version
 from sightline.store.artifact import commit_artifact

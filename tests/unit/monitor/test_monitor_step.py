@@ -13,7 +13,8 @@ from sightline.monitor.decide import retrainings
 from sightline.monitor.result import Drift
 from sightline.monitor.step import run
 from sightline.registry.ledger import Ledger
-from sightline.store.steps import StepOutput, read_records
+from sightline.store.records import read_records
+from sightline.store.steps import StepOutput
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from sightline.models.bundle import ModelBundle
 from sightline.monitor.sample import read_reference, read_served
 
 
-def write_log(folder: Path, name: str, lines: list[str], end: str = "\n") -> Path:
+def write_log(folder: Path, name: str, lines: list[str], end: str = "\n") -> str:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text("\n".join(lines) + end)
-    return folder
+    return str(folder)
 
 
 def test_the_reference_comes_back_as_it_was_written(bundle: ModelBundle) -> None:
@@ -46,7 +46,7 @@ def test_the_newest_images_of_the_model_are_read_from_all_files(tmp_path: Path) 
     older, newer, other = draw(30, rng), draw(20, rng), draw(7, rng)
     write_log(tmp_path / "log", "a.jsonl", served_lines(newer, "m", start=2000.0))
     write_log(tmp_path / "log", "b.jsonl", served_lines(older, "m", start=1000.0) + served_lines(other, "old-model"))
-    log = read_served(tmp_path / "log", model="m", max_images=40)
+    log = read_served(str(tmp_path / "log"), model="m", max_images=40)
     assert len(log.sample) == 40
     assert set(newer.ids) <= set(log.sample.ids)
     assert set(log.sample.ids) - set(newer.ids) == set(older.ids[10:])
@@ -67,7 +67,7 @@ def test_a_torn_last_line_is_skipped_in_each_file(tmp_path: Path) -> None:
     for cut in (1, 10, len(lines[4]) // 2, len(lines[4]) - 1):
         write_log(tmp_path / "log", "a.jsonl", [*lines[:4], lines[4][:cut]], end="")
         write_log(tmp_path / "log", "b.jsonl", [lines[4][:cut]], end="")
-        assert len(read_served(tmp_path / "log", model="m", max_images=100).sample) == 4
+        assert len(read_served(str(tmp_path / "log"), model="m", max_images=100).sample) == 4
 
 
 def test_a_last_line_without_its_newline_counts_when_it_is_whole(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_any_other_bad_line_is_an_error_that_names_them_all(tmp_path: Path) -> N
     infinite = lines[3].replace('"confidence": ', '"confidence": NaN, "was": ')
     folder = write_log(tmp_path / "log", "a.jsonl", [lines[0][:20], lines[1], json.dumps(without), infinite, lines[4], lines[5]])
     with pytest.raises(DataError) as caught:
-        read_served(folder, model="m", max_images=100)
+        read_served(str(folder), model="m", max_images=100)
     assert [problem.split()[0] for problem in caught.value.problems] == ["a.jsonl:1:", "a.jsonl:3:", "a.jsonl:4:"]
 
 
@@ -100,11 +100,11 @@ def test_embeddings_of_different_widths_are_an_error(tmp_path: Path) -> None:
 
 def test_an_empty_log_is_an_empty_sample(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
-    assert len(read_served(tmp_path / "log", model="m", max_images=100).sample) == 0
+    assert len(read_served(str(tmp_path / "log"), model="m", max_images=100).sample) == 0
     (tmp_path / "log" / "a.jsonl").write_bytes(b"")
-    assert len(read_served(tmp_path / "log", model="m", max_images=100).sample) == 0
+    assert len(read_served(str(tmp_path / "log"), model="m", max_images=100).sample) == 0
 
 
 def test_a_log_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a folder"):
-        read_served(tmp_path / "log", model="m", max_images=100)
+        read_served(str(tmp_path / "log"), model="m", max_images=100)
