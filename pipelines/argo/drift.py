@@ -1,0 +1,87 @@
+"""Retraining that drift asks for, through Argo Events: a webhook, and a sensor that starts one run per decision."""
+
+from typing import Any
+
+from pipelines.argo.arguments import KEY_DIGITS
+from pipelines.argo.flows import LABELS, RETRAIN
+from pipelines.argo.models import core, events, plain, workflows
+from pipelines.argo.templates import container_security, pod_security
+
+NAME = "sightline-drift"
+EVENT = "decision"
+PORT = 12000
+ACCOUNT = "sightline-sensor"
+
+
+def event_source() -> Any:
+    """The webhook that ``monitor.webhook`` names: ``http://sightline-drift-eventsource-svc.<namespace>:12000/drift``."""
+    webhook = {"endpoint": "/drift", "method": "POST", "port": str(PORT)}
+    return events.EventSource(
+        # Argo Events has the webhook's own fields beside `filter`; the models, made from protocol buffers, have them one level deeper.
+        **_head("EventSource"),
+        spec=events.EventSourceSpec(
+            template=_pod(),
+            service=events.Service(ports=[core.ServicePort(port=PORT)]),
+            webhook={EVENT: events.WebhookEventSource(**webhook)},
+        ),
+    )
+
+
+def sensor() -> Any:
+    """Starts the retrain template when the decision is to retrain.
+
+    The run's name is made from the decision's key, as `run_name` does, so that a decision that arrives twice is one run.
+    """
+    return events.Sensor(**_head("Sensor"), spec=events.SensorSpec(template=_pod(), dependencies=[_dependency()], triggers=[_trigger()]))
+
+
+def _head(kind: str) -> dict[str, Any]:
+    return {"apiVersion": "argoproj.io/v1alpha1", "kind": kind, "metadata": core.ObjectMeta(name=NAME, labels=dict(LABELS))}
+
+
+def _pod() -> Any:
+    resources = core.ResourceRequirements(requests={"cpu": "50m", "memory": "128Mi"}, limits={"memory": "128Mi"})
+    return events.Template(
+        service_account_name=ACCOUNT,
+        security_context=pod_security(),
+        metadata=events.Metadata(labels=dict(LABELS)),
+        container=events.Container(security_context=container_security(), resources=resources),
+    )
+
+
+def _dependency() -> Any:
+    # Values are regular expressions.
+    wanted = {"body.decision": "^retrain$", "body.key": "^.+$"}
+    filters = [events.DataFilter(path=path, type="string", value=[value]) for path, value in wanted.items()]
+    return events.EventDependency(name=EVENT, event_source_name=NAME, event_name=EVENT, filters=events.EventDependencyFilter(data=filters))
+
+
+def _trigger() -> Any:
+    name = f"{RETRAIN}-{{{{ .Input.body.key | sha256sum | trunc {KEY_DIGITS} }}}}"
+    return events.Trigger(
+        template=events.TriggerTemplate(
+            name="retrain",
+            k8s=events.StandardK8STrigger(
+                operation="create",
+                source=events.ArtifactLocation(resource=events.K8SResource(**_run())),
+                parameters=[
+                    _parameter(name, "metadata.name"),
+                    # Notes for people; nothing of an event from outside becomes an argument of a step.
+                    _parameter("{{ .Input.body.reason }}", r"metadata.annotations.sightline\.dev/reason", otherwise="drift"),
+                ],
+            ),
+        )
+    )
+
+
+def _parameter(template: str, target: str, **default: str) -> Any:
+    value = {"value": default["otherwise"]} if default else {}
+    source = events.TriggerParameterSource(dependency_name=EVENT, data_template=template, **value)
+    return events.TriggerParameter(src=source, dest=target)
+
+
+def _run() -> dict[str, Any]:
+    """The workflow that the trigger creates; its name and the reason are filled in."""
+    spec = workflows.WorkflowSpec(workflow_template_ref=workflows.WorkflowTemplateRef(name=RETRAIN))
+    metadata = core.ObjectMeta(name=RETRAIN, labels=dict(LABELS), annotations={"sightline.dev/reason": "drift"})
+    return plain(workflows.Workflow(api_version="argoproj.io/v1alpha1", kind="Workflow", metadata=metadata, spec=spec))
