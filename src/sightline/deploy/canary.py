@@ -1,4 +1,4 @@
-"""Runs a canary: sentinels first, then real requests through a real router, until the judge decides."""
+"""Runs a canary: sentinels first, then real requests, until the judge decides. Where it runs is the target's business."""
 
 import asyncio
 import time
@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sightline.config.deploy import DeployConfig
-from sightline.deploy.judge import Judge, Judgement, Observation
+from sightline.deploy.judge import UNDECIDED, Judge, Judgement, Observation
 from sightline.deploy.record import ArmSummary, CanarySummary, Journal, Moment, State, plain
-from sightline.deploy.router import Router, Routing
 from sightline.deploy.sentinels import Sentinel, wrong_answers
-from sightline.deploy.targets.local import LocalServer
+from sightline.deploy.targets.base import Clients, Route
 from sightline.deploy.traffic import Traffic
-from sightline.deploy.wire import Endpoint
+from sightline.serve.observations import PROBE_HEADER, REPLAY
 
 _TICK_S = 0.1
 _SENTINEL_PERIOD_S = 2.0
@@ -26,8 +25,7 @@ class Plan:
 
     Attributes:
         sentinels: golden images with the answers that the gate saw; not empty.
-        images: image files to replay; not empty.
-        salt: key of the split, a new one for each deployment.
+        images: image files to replay; empty: only real clients ask.
         half_way: called once, when the canary has half of its requests and no error, so that promotion can be prepared.
         progress: shows one line.
     """
@@ -35,7 +33,6 @@ class Plan:
     config: DeployConfig
     sentinels: tuple[Sentinel, ...]
     images: tuple[bytes, ...]
-    salt: str
     half_way: Callable[[], None]
     progress: Callable[[str], None]
 
@@ -45,18 +42,15 @@ class Canary:
 
     Args:
         plan: what to replay and by which rules to judge.
-        canary: the ready server of the new model.
-        incumbent: the ready server of the model in production, or None for a first deployment.
+        clients: those of the two ready arms.
         journal: gets each state before it is acted on.
     """
 
-    def __init__(self, plan: Plan, *, canary: LocalServer, incumbent: LocalServer | None, journal: Journal) -> None:
+    def __init__(self, plan: Plan, clients: Clients, journal: Journal) -> None:
         self._plan = plan
-        self._canary, self._incumbent = canary, incumbent
+        self._clients = clients
         self._journal = journal
-        self._judge = Judge(plan.config, has_incumbent=incumbent is not None)
-        self._endpoint = Endpoint(canary.url)
-        self._router = self._new_router()
+        self._judge = Judge(plan.config, has_incumbent=clients.has_incumbent)
         self._started = time.monotonic()
         self._traffic_started = self._started
         self._judgement: Judgement | None = None
@@ -73,7 +67,8 @@ class Canary:
         """Sentinels, traffic, decision; afterwards no client is connected and, after a rollback, none is routed to the canary.
 
         Raises:
-            EnvironmentFault: the router's port is taken.
+            EnvironmentFault: the router's port is taken, or the cluster refuses.
+            TemporaryError: the cluster does not answer.
         """
         try:
             self._enter("sentinels")
@@ -82,32 +77,36 @@ class Canary:
                 self._enter("canary")
                 await self._with_traffic()
         finally:
-            self._endpoint.close()
+            if not self._promotes:
+                self._clients.withdraw()
+            await self._clients.close()
         return self._summary()
 
-    def _new_router(self) -> Router:
-        config = self._plan.config
-        return Router(
-            canary=self._endpoint,
-            incumbent=Endpoint(self._incumbent.url) if self._incumbent else None,
-            routing=Routing(config.canary_share, self._plan.salt, config.request_timeout_s, config.latency_slo_ms),
-            observe=self._observe,
-        )
+    @property
+    def _promotes(self) -> bool:
+        return self._judgement is not None and self._judgement.decision == "promote"
 
     async def _with_traffic(self) -> None:
-        config = self._plan.config
-        url = await self._router.start(config.host, config.port)
-        traffic = Traffic(url, config.model, self._plan.images, prefix="replay")
+        route = await self._clients.shift(self._observe)
         self._traffic_started = time.monotonic()
-        clients = asyncio.create_task(traffic.run(num_clients=config.num_clients, num_requests=None))
+        replay = self._replay(route)
+        asking = asyncio.create_task(replay.run(num_clients=self._plan.config.num_clients, num_requests=None)) if replay else None
         try:
             await self._watch()
         finally:
-            self._router.withdraw_canary()
-            traffic.stop()
-            await asyncio.gather(clients, return_exceptions=True)
-            await self._router.close()
+            if not self._promotes:
+                self._clients.withdraw()
+            if replay and asking:
+                replay.stop()
+                await asyncio.gather(asking, return_exceptions=True)
         self._sample()
+
+    def _replay(self, route: Route) -> Traffic | None:
+        if not self._plan.images:
+            return None
+        return Traffic(
+            route.url, self._plan.config.model, self._plan.images, prefix="replay", headers={PROBE_HEADER: REPLAY, **route.headers}
+        )
 
     async def _watch(self) -> None:
         next_round = time.monotonic() + _SENTINEL_PERIOD_S
@@ -118,13 +117,14 @@ class Canary:
                 async with asyncio.timeout(_TICK_S):
                     await self._decided.wait()
             except TimeoutError:
-                self._settle(self._judge.decide(elapsed_s=self._elapsed_s))
-            if self._canary.exit_code is not None:
-                self._settle(Judgement("rollback", f"the canary's server ended with code {self._canary.exit_code}"))
+                await self._clients.collect()
+                self._settle(self._decide())
+            if failure := self._clients.failure():
+                self._settle(Judgement("rollback", failure))
             if time.monotonic() >= next_round and self._judgement is None:
                 await self._check(self._next_sentinels())
                 next_round = time.monotonic() + _SENTINEL_PERIOD_S
-            record = self._router.arms["canary"]
+            record = self._clients.arms["canary"]
             if not prepared and self._judgement is None and not record.errors and 2 * record.requests >= self._judge.min_requests:
                 prepared = True
                 self._plan.half_way()
@@ -136,7 +136,7 @@ class Canary:
         return (every + every)[start : start + min(_SENTINELS_PER_ROUND, len(every))]
 
     async def _check(self, sentinels: tuple[Sentinel, ...]) -> None:
-        answers = wrong_answers(self._endpoint, self._plan.config.model, sentinels, timeout_s=_SENTINEL_TIMEOUT_S)
+        answers = wrong_answers(self._clients.endpoint, self._plan.config.model, sentinels, timeout_s=_SENTINEL_TIMEOUT_S)
         checking = asyncio.create_task(answers)
         deciding = asyncio.create_task(self._decided.wait())
         await asyncio.wait({checking, deciding}, return_when=asyncio.FIRST_COMPLETED)
@@ -153,7 +153,20 @@ class Canary:
     def _observe(self, observation: Observation) -> None:
         self._judge.observe(observation)
         if self._judgement is None:
-            self._settle(self._judge.decide(elapsed_s=self._elapsed_s))
+            self._settle(self._decide())
+
+    def _decide(self) -> Judgement:
+        """The judge's decision; nothing is promoted while something is not seen."""
+        judgement = self._judge.decide(elapsed_s=self._elapsed_s)
+        unseen = self._clients.blind()
+        if not unseen:
+            return judgement
+        deadline_s = self._plan.config.deadline_s
+        if judgement.decision == "promote" and self._elapsed_s < deadline_s:
+            return Judgement("hold", unseen)
+        if judgement.decision == "promote" or judgement.reason.startswith(UNDECIDED):
+            return Judgement("rollback", f"{UNDECIDED} {min(self._elapsed_s, deadline_s):g} s: {unseen}")
+        return judgement
 
     def _settle(self, judgement: Judgement) -> None:
         if judgement.decision == "hold" or self._judgement is not None:
@@ -163,8 +176,10 @@ class Canary:
         self._evidence = self._judge.evidence()
         self._decided.set()
         if judgement.decision == "rollback":
-            self._router.withdraw_canary()
-            self._enter("rolling-back", judgement.reason)
+            self._journal.enter("rolling-back", judgement.reason)
+            self._clients.withdraw()
+            self._state = "rolling-back"
+            self._sample()
 
     @property
     def _elapsed_s(self) -> float:
@@ -176,14 +191,14 @@ class Canary:
         self._sample()
 
     def _sample(self) -> None:
-        arms = self._router.arms
+        arms = self._clients.arms
         requests = sum(record.requests for record in arms.values())
         moment = Moment(
             t=round(time.monotonic() - self._started, 3),
             state=self._state,
             requests=requests,
             canary_requests=arms["canary"].requests,
-            canary_share=round(self._router.canary_share, 4) if self._state == "canary" else 0.0,
+            canary_share=round(self._clients.canary_share, 4) if self._state == "canary" else 0.0,
             errors=arms["canary"].errors,
             slow=arms["canary"].slow,
             e_values=plain(self._judge.evidence()),
@@ -202,7 +217,7 @@ class Canary:
                 p50_ms=record.quantile_ms(0.5),
                 p95_ms=record.quantile_ms(0.95),
             )
-            for arm, record in self._router.arms.items()
+            for arm, record in self._clients.arms.items()
         }
         return CanarySummary(
             decision="promote" if judgement.decision == "promote" else "rollback",
@@ -210,8 +225,8 @@ class Canary:
             decided_after_s=round(self._decided_after_s, 3),
             timeline=tuple(self._timeline),
             arms=arms,
-            fallbacks=self._router.num_fallbacks,
-            client_errors=self._router.num_client_errors,
+            fallbacks=self._clients.num_fallbacks,
+            client_errors=self._clients.num_client_errors,
             e_values=plain(self._evidence),
             thresholds=plain(self._judge.thresholds()),
             sentinels=self._num_sentinels,

@@ -35,6 +35,8 @@ Arm = Literal["incumbent", "canary"]
 Decision = Literal["hold", "promote", "rollback"]
 GUARDRAILS = ("errors", "slow")
 FLOOR_FACTOR = 0.5
+# How the reason of a rollback without a proof starts.
+UNDECIDED = "undecided after"
 # Parts of alpha: one per guardrail, the rest for the split.
 _GUARDRAIL_ALPHA = 0.45
 _SPLIT_ALPHA = 0.1
@@ -175,9 +177,9 @@ class Judge:
         if not missing:
             return Judgement("promote", f"no guardrail is bad after {self._num['canary']} canary requests")
         if elapsed_s >= self._config.deadline_s:
-            return Judgement("rollback", f"undecided after {self._config.deadline_s:g} s: {missing}")
+            return Judgement("rollback", f"{UNDECIDED} {self._config.deadline_s:g} s: {missing}")
         if self.num_requests >= self._config.max_requests:
-            return Judgement("rollback", f"undecided after {self.num_requests} requests: {missing}")
+            return Judgement("rollback", f"{UNDECIDED} {self.num_requests} requests: {missing}")
         return Judgement("hold", missing)
 
     def evidence(self) -> dict[str, float]:

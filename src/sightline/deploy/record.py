@@ -3,14 +3,13 @@
 import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sightline.store.artifact import write_file
+from sightline.store.objects import MissingObjectError, open_store
 
-State = Literal["starting", "sentinels", "canary", "promoting", "rolling-back", "promoted", "rolled-back"]
+State = Literal["waiting", "starting", "sentinels", "canary", "promoting", "rolling-back", "promoted", "rolled-back"]
 _MAX_LOG = 230.0  # e-values are written as plain numbers; 1e100 is evidence enough
 
 
@@ -79,13 +78,14 @@ class Deployment(_Frozen):
     """``deployment.json``.
 
     Attributes:
+        outcome: rejected: nobody approved it in time, so nothing was started.
         candidate: digest of the model; ``incumbent`` is that of the model in production before, or "none".
         generation: of the model in production afterwards; 0: there is none.
         registered: the MLflow version, or why it could not be registered; empty when nothing was promoted.
     """
 
     schema_version: Literal[1] = 1
-    outcome: Literal["promoted", "rolled-back"]
+    outcome: Literal["promoted", "rejected", "rolled-back"]
     reason: str
     candidate: str
     incumbent: str
@@ -105,25 +105,6 @@ class Deployment(_Frozen):
     wrong_sentinels: tuple[str, ...] = ()
 
 
-class Journal:
-    """The state of one deployment, written before each action, so that what a crash left behind can be read.
-
-    A crash in any state before "promoting" changed nothing; one in "promoting" is settled by the ledger, which names the champion or not.
-    """
-
-    def __init__(self, path: Path, *, candidate: str, expected_generation: int) -> None:
-        self._path = path
-        self._candidate = candidate
-        self._expected_generation = expected_generation
-
-    def enter(self, state: State, reason: str = "") -> None:
-        """Keeps the intention."""
-        entry = JournalEntry(
-            state=state, reason=reason, candidate=self._candidate, expected_generation=self._expected_generation, at=time.time()
-        )
-        write_file(self._path, entry.model_dump_json(indent=1).encode())
-
-
 class JournalEntry(_Frozen):
     """``state.json``: what was about to be done, with which model, against which generation, when (Unix seconds)."""
 
@@ -132,6 +113,42 @@ class JournalEntry(_Frozen):
     candidate: str
     expected_generation: int
     at: float
+
+
+class Journal:
+    """The state of one deployment, written before each action, so that what a crash left behind can be read.
+
+    A crash in any state before "promoting" changed nothing; one in "promoting" is settled by the ledger, which names the champion or not;
+    one in "rolling-back" is finished by the next run, which does not give the candidate a second chance.
+
+    Args:
+        runs: where runs are kept, a folder or ``s3://bucket/prefix``.
+        run_id: the run.
+        candidate: digest of the model.
+        expected_generation: the generation that the model was judged against.
+    """
+
+    def __init__(self, runs: str, run_id: str, *, candidate: str, expected_generation: int) -> None:
+        self._store = open_store(runs)
+        self._key = f"{run_id}/deploy/state.json"
+        self._candidate = candidate
+        self._expected_generation = expected_generation
+
+    def enter(self, state: State, reason: str = "") -> None:
+        """Keeps the intention."""
+        entry = JournalEntry(
+            state=state, reason=reason, candidate=self._candidate, expected_generation=self._expected_generation, at=time.time()
+        )
+        self._store.write(self._key, entry.model_dump_json(indent=1).encode())
+
+    def rolled_back(self) -> str:
+        """Why this run has decided to roll this candidate back already; empty when it has not."""
+        try:
+            entry = JournalEntry.model_validate_json(self._store.read(self._key))
+        except (MissingObjectError, ValidationError):
+            return ""
+        same = (entry.candidate, entry.expected_generation) == (self._candidate, self._expected_generation)
+        return entry.reason if same and entry.state in {"rolling-back", "rolled-back"} else ""
 
 
 def plain(logs: Mapping[str, float]) -> dict[str, float]:

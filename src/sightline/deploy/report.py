@@ -25,7 +25,7 @@ _COLOURS = {"rollback": "var(--bad)", "promote": "var(--good)", "split": "var(--
 def html_page(deployment: Deployment) -> str:
     """The report; needs nothing from anywhere else."""
     promoted = deployment.outcome == "promoted"
-    title = "Promoted" if promoted else "Rolled back"
+    title = {"promoted": "Promoted", "rejected": "Rejected"}.get(deployment.outcome, "Rolled back")
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Deployment: {title}</title><style>{_STYLE}</style>",
         f"<h1 class='{'good' if promoted else 'bad'}'>{title}</h1><p>{escape(deployment.reason)}</p>",

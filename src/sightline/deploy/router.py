@@ -5,13 +5,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sightline.deploy.judge import Arm, Observation
+from sightline.deploy.targets.base import ArmRecord
 from sightline.deploy.wire import MAX_HEAD_BYTES, Endpoint, ExchangeError, Head, Response, format_head, read_head
+from sightline.serve.observations import CLIENT_HEADER
 from sightline.serve.server import listen
 
-CLIENT_HEADER = "x-client-id"
 _FORWARDED = ("content-type", "inference-header-content-length", "x-request-id", CLIENT_HEADER)
 _RETURNED = ("content-type", "inference-header-content-length", "retry-after")
 _HEADER_DEADLINE_S = 60.0
@@ -23,23 +24,6 @@ def belongs_to_canary(client: str, *, share: float, salt: str) -> bool:
     """Whether a client is the canary's: the same answer for the same client and salt, and a new draw with each salt."""
     digest = hashlib.blake2b(client.encode("utf-8", "replace"), digest_size=8, key=salt.encode()[:64]).digest()
     return int.from_bytes(digest, "big") < share * 2**64
-
-
-@dataclass
-class ArmRecord:
-    """What one arm did so far; latencies in milliseconds, of requests that it was asked first."""
-
-    requests: int = 0
-    errors: int = 0
-    slow: int = 0
-    latencies_ms: list[float] = field(default_factory=list)
-
-    def quantile_ms(self, share: float) -> float | None:
-        """A latency quantile, or None without requests."""
-        if not self.latencies_ms:
-            return None
-        ordered = sorted(self.latencies_ms)
-        return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
 
 
 @dataclass(frozen=True)
@@ -182,11 +166,7 @@ class Router:
         return _Attempt(response, (time.perf_counter() - started) * 1e3)
 
     def _record(self, arm: Arm, client: str, attempt: _Attempt, *, error: bool) -> None:
-        record = self.arms[arm]
-        record.requests += 1
-        record.errors += error
-        record.slow += attempt.latency_ms > self._routing.slo_ms
-        record.latencies_ms.append(attempt.latency_ms)
+        self.arms[arm].add(attempt.latency_ms, error=error, slo_ms=self._routing.slo_ms)
         self._observe(Observation(client, arm, error, attempt.latency_ms))
 
 

@@ -96,9 +96,7 @@ async def _problem(endpoint: Endpoint, model: str, sentinel: Sentinel) -> str:
     last = ""
     for _ in range(_ATTEMPTS):
         try:
-            response = await endpoint.request(
-                "POST", f"/v2/models/{model}/infer", headers=headers, body=message.body, timeout_s=_TIMEOUT_S
-            )
+            response = await endpoint.request("POST", f"/v2/models/{model}/infer", headers=headers, body=message.body, timeout_s=_TIMEOUT_S)
         except ExchangeError as error:
             last = str(error)
             continue

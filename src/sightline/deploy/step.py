@@ -2,70 +2,79 @@
 
 import asyncio
 import contextlib
-import datetime
 import logging
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from sightline.config.cluster import ClusterConfig
 from sightline.config.deploy import DeployConfig
 from sightline.config.store import StoreConfig
+from sightline.deploy.approval import approved
 from sightline.deploy.canary import Canary, Plan
 from sightline.deploy.record import CanarySummary, Deployment, Journal
 from sightline.deploy.report import html_page, markdown_page
 from sightline.deploy.sentinels import load_sentinels
-from sightline.deploy.targets.local import LocalServer, ServerOptions, running
+from sightline.deploy.targets.base import CanaryNotReadyError, Clients, Started, Target
+from sightline.deploy.targets.local import LocalTarget
 from sightline.deploy.traffic import load_images
-from sightline.errors import DataError, EnvironmentFault, SightlineError, TemporaryError
-from sightline.evaluate.verdict import Override, Verdict, read_verified
+from sightline.deploy.verify import verify
+from sightline.errors import SightlineError, TemporaryError
+from sightline.evaluate.verdict import read_verified
 from sightline.models.bundle import COMPILED, ModelBundle
 from sightline.registry.card import render_card
 from sightline.registry.ledger import Champion, Ledger
-from sightline.registry.overrides import overrides_for
 from sightline.store.artifact import Artifact, open_artifact, write_file
-from sightline.store.outcomes import Outcome, record_outcome
+from sightline.store.objects import LocalStore, open_store
+from sightline.store.outcomes import Outcome, OutcomeKind, record_outcome
 from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 
 _log = logging.getLogger(__name__)
 
 
-class _GoldenDigest(BaseModel):
-    """The part of ``dataset.json`` that shows on which golden images the verdict was made."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    digests: dict[str, str]
-
-
-def run(*, model: str, verdict: str, dataset: str, config: DeployConfig, store: StoreConfig, run_id: str, output: str) -> StepOutput:
+def run(
+    *,
+    model: str,
+    verdict: str,
+    dataset: str,
+    config: DeployConfig,
+    store: StoreConfig,
+    run_id: str,
+    output: str,
+    cluster: ClusterConfig | None = None,
+) -> StepOutput:
     """Deploys a compiled model that the gate has passed.
+
+    A run that was killed is continued by the same call: what the ledger or the journal has decided is brought to its end, anything else
+    starts again with the incumbent in production.
 
     Args:
         model: folder of the compiled bundle.
         verdict: folder of the verdict on it; it is verified here, whatever a pipeline's branch says.
-        dataset: folder of the dataset version; its validation images are replayed.
+        dataset: folder of the dataset version; its validation images are replayed, on a cluster only with ``deploy.replay``.
         config: how to judge.
         store: registry, runs, MLflow.
         run_id: the run that this belongs to.
         output: where the artifact folder is put.
+        cluster: where the InferenceService is, for ``deploy.target`` kserve.
 
     Returns:
-        A "deployment"; the outcome is "promoted" or "rolled-back".
+        A "deployment"; the outcome is "promoted", "rolled-back" or, when an approval was required and not given in time, "rejected".
 
     Raises:
         DataError: the verdict does not allow this model, an override that it rests on has expired or is not recorded, or something was
             altered. Nothing is started then.
         TemporaryError: another run promoted a model since the gate compared; the gate has to look again.
-        EnvironmentFault: the router's port is taken, or the incumbent's own server does not start.
+        EnvironmentFault: the router's port is taken, the incumbent's own server does not start, or the cluster refuses.
     """
     run_id = run_name(run_id)
     bundle = ModelBundle(open_artifact(Path(model), COMPILED))
     judged = open_artifact(Path(verdict), "verdict")
     data = open_artifact(Path(dataset), "dataset")
-    _verify(read_verified(Path(verdict)), bundle, data, registry=store.registry)
+    verify(read_verified(Path(verdict)), bundle, data, registry=store.registry)
     step = Step(
         name="deploy",
         kind="deployment",
@@ -74,68 +83,31 @@ def run(*, model: str, verdict: str, dataset: str, config: DeployConfig, store: 
         config=config.model_dump(mode="json"),
         reusable=False,
     )
-    deploying = _Deploying(bundle, judged, Path(dataset), config, store, run_id)
+    deploying = _Deploying(bundle, judged, data, config, store, run_id, cluster or ClusterConfig())
     return run_step(step, store=store, run_id=run_id, output=Path(output), work=deploying.work)
-
-
-def _verify(verdict: Verdict, bundle: ModelBundle, dataset: Artifact, *, registry: str) -> None:
-    problems = []
-    if verdict.outcome != "pass":
-        problems.append(f"the verdict says '{verdict.outcome}': {verdict.reason}")
-    if verdict.stage != "compiled":
-        problems.append(f"the verdict is about the {verdict.stage} model, expected the compiled one")
-    if verdict.candidate != bundle.digest:
-        problems.append(f"the verdict is about model {verdict.candidate[:12]}, this one is {bundle.digest[:12]}")
-    if verdict.variant != bundle.info.chosen:
-        problems.append(f"the verdict is about variant '{verdict.variant}', the bundle serves '{bundle.info.chosen}'")
-    golden = _GoldenDigest.model_validate_json(dataset.file("dataset.json").read_bytes()).digests.get("golden", "")
-    if verdict.golden_digest != golden:
-        problems.append("the verdict was made on another golden set than this dataset has")
-    if problems:
-        raise DataError("the verdict does not allow this model to be deployed", problems=problems, remedy="run the gate on this model")
-    _verify_overrides(verdict, registry)
-
-
-def _verify_overrides(verdict: Verdict, registry: str) -> None:
-    """Stops when an override that the verdict rests on is not valid now, whatever was valid when the gate ran."""
-    if not verdict.overrides:
-        return
-    now = time.time()
-    valid = overrides_for(registry, verdict.candidate, verdict.golden_digest, now)
-    problems = [_not_valid(override, now) for override in verdict.overrides if override not in valid]
-    if problems:
-        raise DataError(
-            "the verdict rests on overrides that are not valid now",
-            problems=problems,
-            remedy="run the gate again, and record a new override (sightline gate override) if the model shall ship all the same",
-        )
-
-
-def _not_valid(override: Override, now: float) -> str:
-    about = f"the override of {', '.join(override.checks)} by {override.who}"
-    if override.until <= now:
-        ended = datetime.datetime.fromtimestamp(override.until, tz=datetime.UTC)
-        return f"{about} expired on {ended:%Y-%m-%d %H:%M} UTC"
-    return f"{about} is not in the registry for this model and these golden images"
 
 
 @dataclass(frozen=True)
 class _Deploying:
     bundle: ModelBundle
     verdict: Artifact
-    dataset: Path
+    dataset: Artifact
     config: DeployConfig
     store: StoreConfig
     run_id: str
+    cluster: ClusterConfig
 
     def work(self, folder: Path, progress: Progress) -> StepResult:
         started = time.monotonic()
         ledger = Ledger(self.store.registry)
         champion = ledger.champion()
-        if champion and champion.digest == self.bundle.digest:
-            deployment = self._already_serving(champion)
-        else:
-            deployment = self._deploy(ledger, champion, progress)
+        with self._messages() as messages:
+            target = self._target(ledger, messages)
+            if champion and champion.digest == self.bundle.digest:
+                target.settle(champion)
+                deployment = self._already_serving(champion)
+            else:
+                deployment = self._deploy(ledger, champion, target, progress)
         deployment = deployment.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
         write_file(folder / "deployment.json", deployment.model_dump_json(indent=1).encode())
         write_file(folder / "report.html", html_page(deployment).encode())
@@ -151,24 +123,51 @@ class _Deploying:
         verdict = read_verified(self.verdict.folder).model_dump(mode="json")
         write_file(folder / "MODEL_CARD.md", render_card(champion, self.bundle, verdict=verdict).encode())
 
-    def _deploy(self, ledger: Ledger, champion: Champion | None, progress: Progress) -> Deployment:
+    def _deploy(self, ledger: Ledger, champion: Champion | None, target: Target, progress: Progress) -> Deployment:
         generation = self._compared_generation(champion)
-        journal = Journal(self._folder / "state.json", candidate=self.bundle.digest, expected_generation=generation)
-        preparing = _Preparing(self.store.tracking)
+        journal = Journal(self.store.runs, self.run_id, candidate=self.bundle.digest, expected_generation=generation)
+        decided = journal.rolled_back()
+        if decided:  # the run was killed while it rolled back; a second chance would make the stated error rates untrue
+            target.discard()
+            return self._rolled_back(CanarySummary(decision="rollback", reason=decided), champion, journal)
+        refusal = self._refusal(journal, progress)
+        if refusal:
+            return self._deployment(CanarySummary(decision="rollback", reason=refusal), champion, outcome="rejected", generation=generation)
         journal.enter("starting")
         progress("starting the servers")
+        preparing = _Preparing(self.store.tracking)
         if champion is None:  # a first canary is decided within a second, and MLflow may have to build its database
             preparing.start()
-        summary = self._canary(champion, journal, preparing, progress)
+        target.settle(champion)
+        with target.started(champion) as arms:
+            summary = self._canary(target, arms, journal, preparing, progress)
+            if summary.decision == "promote":
+                journal.enter("promoting")
+                progress("promoting")
+                digest = self.verdict.digest
+                promoted = ledger.promote(self.bundle, expected_generation=generation, run_id=self.run_id, verdict_digest=digest)
+                arms.promote()
         if summary.decision == "rollback":
-            journal.enter("rolled-back", summary.reason)
-            return self._deployment(summary, champion, generation=generation)
-        journal.enter("promoting")
-        progress("promoting")
-        promoted = ledger.promote(self.bundle, expected_generation=generation, run_id=self.run_id, verdict_digest=self.verdict.digest)
+            return self._rolled_back(summary, champion, journal)
         registered = self._register(promoted, preparing)
         journal.enter("promoted")
         return self._deployment(summary, champion, generation=promoted.generation, registered=registered)
+
+    def _rolled_back(self, summary: CanarySummary, champion: Champion | None, journal: Journal) -> Deployment:
+        journal.enter("rolled-back", summary.reason)
+        return self._deployment(summary, champion, outcome="rolled-back", generation=champion.generation if champion else 0)
+
+    def _refusal(self, journal: Journal, progress: Progress) -> str:
+        """Why no canary may start; empty once it may. An approval takes time, so everything is verified again after it."""
+        if self.config.approval == "none":
+            return ""
+        journal.enter("waiting")
+        verdict = read_verified(self.verdict.folder)
+        refusal = approved(verdict, self.config, registry=self.store.registry, run_id=self.run_id, progress=progress)
+        if not refusal:
+            verify(read_verified(self.verdict.folder), self.bundle, self.dataset, registry=self.store.registry)
+            self._compared_generation(Ledger(self.store.registry).champion())
+        return refusal
 
     def _compared_generation(self, champion: Champion | None) -> int:
         verdict = read_verified(self.verdict.folder)
@@ -180,48 +179,39 @@ class _Deploying:
             )
         return generation
 
-    @property
-    def _folder(self) -> Path:
-        return Path(self.store.runs) / self.run_id / "deploy"
-
-    def _canary(self, champion: Champion | None, journal: Journal, preparing: "_Preparing", progress: Progress) -> CanarySummary:
-        config = self.config
-        with self._servers(champion) as (canary, incumbent):
-            # Reading the images and importing Parquet support takes as long as the servers need to load.
-            sentinels = load_sentinels(self.bundle, config.num_sentinels)
-            images = load_images(self.dataset)
-            if incumbent:
-                incumbent.wait_ready()  # without a warm incumbent there would be nothing to fall back to
-            try:
-                canary.wait_ready()
-            except EnvironmentFault as error:
-                return CanarySummary(decision="rollback", reason=error.message)
-            plan = Plan(config, sentinels, images, salt=self.run_id, half_way=preparing.start, progress=progress)
-            return asyncio.run(_run(plan, canary, incumbent, journal))
-
     @contextlib.contextmanager
-    def _servers(self, champion: Champion | None) -> Iterator[tuple[LocalServer, LocalServer | None]]:
-        config = self.config
-        with contextlib.ExitStack() as stack:
-            incumbent = None
-            if champion:
-                options = ServerOptions("stable", self._folder / "stable.log", model=config.model, host=config.host)
-                incumbent = stack.enter_context(running(Path(champion.folder), options))
-            options = ServerOptions(
-                "canary",
-                self._folder / "canary.log",
-                fault=config.fault,
-                fault_delay_s=2 * config.latency_slo_ms / 1e3,
-                model=config.model,
-                host=config.host,
-            )
-            canary = stack.enter_context(running(self.bundle.artifact.folder, options))
+    def _messages(self) -> Iterator[Path]:
+        """A folder for what servers print; it is kept with the run, also where runs are kept on S3."""
+        runs = open_store(self.store.runs)
+        if isinstance(runs, LocalStore):
+            yield runs.root / self.run_id / "deploy"
+            return
+        with tempfile.TemporaryDirectory(prefix="sightline-deploy-") as scratch:
             try:
-                yield canary, incumbent
-            finally:  # both drain at the same time, the stack then waits for one after the other
-                for server in (canary, incumbent):
-                    if server:
-                        server.terminate()
+                yield Path(scratch)
+            finally:
+                for path in sorted(Path(scratch).glob("*.log")):
+                    runs.upload(path, f"{self.run_id}/deploy/{path.name}")
+
+    def _target(self, ledger: Ledger, messages: Path) -> Target:
+        if self.config.target == "local":
+            return LocalTarget(self.bundle.artifact.folder, self.config, salt=self.run_id, messages=messages)
+        from sightline.cluster.api import connect
+        from sightline.deploy.targets.kserve import KServeTarget
+
+        cluster = connect(self.cluster.serving_namespace)
+        return KServeTarget(cluster, self.config, ledger=ledger, bundle=self.bundle, salt=self.run_id)
+
+    def _canary(self, target: Target, arms: Started, journal: Journal, preparing: "_Preparing", progress: Progress) -> CanarySummary:
+        # Reading the images and importing Parquet support takes as long as the servers need to load.
+        sentinels = load_sentinels(self.bundle, self.config.num_sentinels)
+        images = load_images(self.dataset.folder) if target.replays else ()
+        try:
+            arms.wait_ready()
+        except CanaryNotReadyError as error:
+            return CanarySummary(decision="rollback", reason=error.message)
+        plan = Plan(self.config, sentinels, images, half_way=preparing.start, progress=progress)
+        return asyncio.run(_run(plan, arms.clients(), journal))
 
     def _register(self, champion: Champion, preparing: "_Preparing | None") -> str:
         """Shows the champion in MLflow. The ledger has decided already, so a failure here is told, not raised."""
@@ -241,9 +231,17 @@ class _Deploying:
         summary = CanarySummary(decision="promote", reason=reason)
         return self._deployment(summary, champion, generation=champion.generation, registered=self._register(champion, None))
 
-    def _deployment(self, summary: CanarySummary, champion: Champion | None, *, generation: int, registered: str = "") -> Deployment:
+    def _deployment(
+        self,
+        summary: CanarySummary,
+        champion: Champion | None,
+        *,
+        outcome: OutcomeKind = "promoted",
+        generation: int,
+        registered: str = "",
+    ) -> Deployment:
         return Deployment(
-            outcome="promoted" if summary.decision == "promote" else "rolled-back",
+            outcome=outcome,
             candidate=self.bundle.digest,
             incumbent=champion.digest if champion else "none",
             generation=generation,
@@ -254,8 +252,8 @@ class _Deploying:
         )
 
 
-async def _run(plan: Plan, canary: LocalServer, incumbent: LocalServer | None, journal: Journal) -> CanarySummary:
-    return await Canary(plan, canary=canary, incumbent=incumbent, journal=journal).run()
+async def _run(plan: Plan, clients: Clients, journal: Journal) -> CanarySummary:
+    return await Canary(plan, clients, journal).run()
 
 
 class _Preparing:
@@ -283,6 +281,8 @@ class _Preparing:
 
 
 def _headline(deployment: Deployment) -> str:
+    if deployment.outcome == "rejected":
+        return f"REJECTED · {deployment.reason}"
     if deployment.outcome == "rolled-back":
         return f"ROLLED BACK · {deployment.reason} · {deployment.fallbacks} answered by the incumbent"
     if not deployment.arms:

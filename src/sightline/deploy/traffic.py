@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightline.data.locations import read_images
-from sightline.deploy.router import CLIENT_HEADER
 from sightline.deploy.wire import Endpoint, ExchangeError
 from sightline.errors import DataError, UsageError
 from sightline.runtimes.inference import Message, request_for
+from sightline.serve.observations import CLIENT_HEADER
 from sightline.store.artifact import open_artifact
 
 _MAX_FILES = 512  # kept in memory; enough that no cache of one image flatters the latency
@@ -63,9 +63,7 @@ class Traffic:
         headers: sent with every request.
     """
 
-    def __init__(
-        self, url: str, model: str, images: Sequence[bytes], *, prefix: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, url: str, model: str, images: Sequence[bytes], *, prefix: str, headers: Mapping[str, str] | None = None) -> None:
         if not images:
             raise UsageError("there are no images to replay")
         self._endpoint = Endpoint(url)

@@ -77,14 +77,14 @@ class Endpoint:
     """One HTTP server; connections are kept and reused.
 
     Args:
-        url: ``http://host:port``.
+        url: ``http://host:port``; without a port, 80.
     """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or not parts.port:
+        if parts.scheme != "http" or not parts.hostname:
             raise UsageError(f"expected http://host:port, came '{url}'")
-        self._host, self._port = parts.hostname, parts.port
+        self._host, self._port = parts.hostname, parts.port or 80
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def request(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Response:

@@ -135,7 +135,7 @@ class Ledger:
             return self._champion(entries[-1])
         if len(entries) != expected_generation:
             raise _lost(expected_generation, entries)
-        self._keep(bundle)
+        self.keep(bundle)
         return self._append(
             entries,
             action="promote",
@@ -145,6 +145,25 @@ class Ledger:
             verdict_digest=verdict_digest,
             previous=entries[-1].generation if entries else None,
         )
+
+    def keep(self, bundle: ModelBundle) -> str:
+        """Puts a verified copy of the bundle at ``models/<digest>`` of the registry, champion or not; once is enough, more do no harm.
+
+        Returns:
+            The copy's address: ``<root>/models/<digest>``.
+
+        Raises:
+            DataError: the bundle or the copy that is there is damaged.
+        """
+        kept = commit_artifact(self._models / bundle.digest, bundle.artifact.manifest.kind, lambda folder: _copy(bundle.artifact, folder))
+        if kept.digest != bundle.digest:
+            raise DataError(f"{kept.folder} holds another model than its name says", remedy=_REMEDY)
+        if not self._local:
+            for entry in kept.manifest.files:
+                self._store.upload(kept.folder / entry.path, f"models/{bundle.digest}/{entry.path}")
+            with contextlib.suppress(ConflictError):  # somebody kept the same content, made from other inputs
+                self._store.write(f"models/{bundle.digest}/{MANIFEST}", (kept.folder / MANIFEST).read_bytes(), if_absent=True)
+        return f"{self.root.rstrip('/')}/models/{bundle.digest}"
 
     def rollback(self) -> Champion:
         """Makes the champion's predecessor the champion again, as a new generation; its bundle is verified first.
@@ -207,16 +226,6 @@ class Ledger:
             promoted_at=entry.promoted_at,
             previous=entry.previous,
         )
-
-    def _keep(self, bundle: ModelBundle) -> None:
-        kept = commit_artifact(self._models / bundle.digest, bundle.artifact.manifest.kind, lambda folder: _copy(bundle.artifact, folder))
-        if kept.digest != bundle.digest:
-            raise DataError(f"{kept.folder} holds another model than its name says", remedy=_REMEDY)
-        if not self._local:
-            for entry in kept.manifest.files:
-                self._store.upload(kept.folder / entry.path, f"models/{bundle.digest}/{entry.path}")
-            with contextlib.suppress(ConflictError):  # somebody kept the same content, made from other inputs
-                self._store.write(f"models/{bundle.digest}/{MANIFEST}", (kept.folder / MANIFEST).read_bytes(), if_absent=True)
 
     def _open_bundle(self, entry: _Entry) -> None:
         folder = self._models / entry.digest

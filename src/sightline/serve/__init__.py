@@ -9,6 +9,10 @@
   extension (``Inference-Header-Content-Length``). Outputs: ``probabilities`` FP32 [n, classes], ``label`` BYTES [n] and, when it is asked
   for, ``embedding`` FP32 [n, dim].
 
+In a container: ``--bundle /mnt/models --host 0.0.0.0 --port 8080 --metrics-port 8081 --track route --digest <content digest>``. With
+``--metrics-port``, ``/metrics`` and ``/observations`` (see ``sightline.serve.observations``) are answered there and nowhere else. It writes
+no files.
+
 Errors are ``{"error": "<short text>"}``: 400 malformed, 404 unknown, 405 method, 408 body too slow, 413 body too large, 422 an image was
 refused (the request is well formed, the picture is not usable), 429 busy (with ``Retry-After``), 431 headers too large, 500 internal,
 503 not ready.

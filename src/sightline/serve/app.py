@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from sightline.serve.engine import Engine
 from sightline.serve.faults import DrillError
 from sightline.serve.metrics import Metrics
+from sightline.serve.observations import PROBE_HEADER, SENTINEL, Observations, client_of
 from sightline.serve.protocol import OUTPUTS, RefusedError, format_response, parse_request
 
 Scope = MutableMapping[str, Any]
@@ -34,15 +36,21 @@ class App:
     Args:
         engine: the model; loaded in the background when the server starts.
         name: the model's name in URLs.
-        track: stable or canary.
+        track: stable, canary, or route, where the route decides which one it is.
+        ops_port: the port on which ``/metrics`` and ``/observations`` are answered and nothing else; None: ``/metrics`` is answered beside
+            the model, ``/observations`` nowhere.
         on_load_failure: called when the model cannot be loaded, so that the process ends instead of never becoming ready.
     """
 
-    def __init__(self, engine: Engine, *, name: str, track: str, on_load_failure: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, engine: Engine, *, name: str, track: str, on_load_failure: Callable[[BaseException], None], ops_port: int | None = None
+    ) -> None:
         self._engine = engine
         self._name = name
         self._version = engine.bundle.digest[:12]
         self._metrics = Metrics(model=name, version=self._version, track=track)
+        self._observations = Observations(self._version)
+        self._ops_port = ops_port
         self._on_load_failure = on_load_failure
         self._loading: asyncio.Future[None] | None = None
         self._infer_path = f"/v2/models/{name}/infer"
@@ -52,8 +60,9 @@ class App:
             "/v2/health/ready": self._ready_page,
             f"/v2/models/{name}": self._model_page,
             f"/v2/models/{name}/ready": self._ready_page,
-            "/metrics": self._metrics_page,
         }
+        if ops_port is None:
+            self._pages["/metrics"] = self._metrics_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, or takes part in starting and stopping the server."""
@@ -66,10 +75,15 @@ class App:
         except DisconnectedError:
             return
         if scope["path"] == self._infer_path:
-            self._metrics.request(status, time.perf_counter() - started)
+            self._count(scope, status, time.perf_counter() - started)
         headers = [*headers, (b"content-length", str(len(body)).encode()), (b"x-content-type-options", b"nosniff")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        self._metrics.request(status, seconds)
+        if (PROBE_HEADER.encode(), SENTINEL.encode()) not in scope["headers"]:
+            self._observations.add(client_of(scope["headers"], (scope.get("client") or ("unknown",))[0]), status, seconds)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -88,6 +102,8 @@ class App:
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         try:
             headers = _headers(scope)
+            if self._ops_port is not None and scope["server"][1] == self._ops_port:
+                return self._ops_page(scope)
             if scope["path"] == self._infer_path:
                 if scope["method"] != "POST":
                     return _refusal(RefusedError(405, "use POST"), [(b"allow", b"POST")])
@@ -106,7 +122,7 @@ class App:
         body = await _body(headers, receive)
         try:
             request = parse_request(body, header_length=header_length, size_px=self._engine.bundle.preprocessing.size_px)
-            answer = await self._engine.infer(request)
+            answer = await self._engine.infer(request, logged=PROBE_HEADER.encode() not in headers)
             self._metrics.answered(answer.labels)
             text, json_length = format_response(request, answer, model=self._name, version=self._version)
         except DrillError:
@@ -120,6 +136,18 @@ class App:
             return 200, [_JSON], text
         extra = (b"inference-header-content-length", str(json_length).encode())
         return 200, [(b"content-type", b"application/octet-stream"), extra], text
+
+    def _ops_page(self, scope: Scope) -> Reply:
+        """What operations may see and clients may not."""
+        if scope["path"] == "/metrics":
+            return self._metrics_page()
+        if scope["path"] != "/observations":
+            raise RefusedError(404, "not found; there are /metrics and /observations")
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        after = query.get("after", "0")
+        if not (after.isdecimal() and after.isascii() and len(after) <= 18):
+            raise RefusedError(400, "after is not a number")
+        return _json_reply(200, self._observations.page(int(after), query.get("salt", "")))
 
     def _server_page(self) -> Reply:
         import sightline

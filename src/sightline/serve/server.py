@@ -12,11 +12,15 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sightline.errors import EnvironmentFault, SightlineError
+from sightline.errors import DataError, EnvironmentFault, SightlineError
 from sightline.serve.faults import FAULTS
 
-TRACKS = ("stable", "canary")
+if TYPE_CHECKING:
+    from sightline.models.bundle import ModelBundle
+
+TRACKS = ("stable", "canary", "route")
 _DRAIN_S = 10
 _HEADER_DEADLINE_S = 10.0
 _PR_SET_PDEATHSIG = 1
@@ -27,13 +31,22 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m sightline.serve", description="Serves a compiled model bundle (Open Inference Protocol v2, REST)."
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of a compiled bundle")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of a compiled bundle; every file is compared with its SHA-256")
+    parser.add_argument("--digest", default="", help="the bundle's content digest; another bundle ends the server")
     parser.add_argument("--name", default="sightline", help="the model's name in URLs")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; the default is reachable from this machine only")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on")
     parser.add_argument("--fd", type=int, default=-1, help="listen on this inherited socket instead of host and port")
-    parser.add_argument("--track", choices=TRACKS, default="stable", help="label of the metrics and part of the log's name")
-    parser.add_argument("--log", type=Path, help="folder for the served log; without it nothing is logged")
+    parser.add_argument(
+        "--metrics-port", type=int, help="second port, for /metrics and /observations only; default: /metrics beside the model"
+    )
+    parser.add_argument(
+        "--track",
+        choices=TRACKS,
+        default="stable",
+        help="label of the metrics and part of the log's name; route: a cluster decides",
+    )
+    parser.add_argument("--log", default="", help="folder or s3://bucket/prefix for the served log; without it nothing is logged")
     parser.add_argument("--num-threads", type=int, default=1, help="CPU threads of one prediction")
     parser.add_argument("--num-workers", type=int, default=2, help="predictions at a time")
     parser.add_argument("--max-waiting", type=int, default=64, help="requests that may wait; one more is answered with 429")
@@ -80,27 +93,40 @@ def listen(host: str, port: int) -> socket.socket:
 def _serve(options: argparse.Namespace) -> None:
     # The socket comes first: a taken port is the commonest mistake and should not cost the loading of a model.
     listening = socket.socket(fileno=options.fd) if options.fd >= 0 else listen(options.host, options.port)
-    with listening:
-        from sightline.models.bundle import ModelBundle
+    with contextlib.ExitStack() as sockets:
+        sockets.enter_context(listening)
+        ops = None if options.metrics_port is None else sockets.enter_context(listen(options.host, options.metrics_port))
         from sightline.serve.app import App
         from sightline.serve.engine import Engine, EngineOptions
         from sightline.serve.faults import Fault
 
         engine = Engine(
-            ModelBundle.open(options.bundle),
+            _opened(options.bundle, options.digest),
             options=EngineOptions(options.num_threads, options.num_workers, options.max_waiting),
             fault=Fault(options.fault, delay_s=options.fault_delay_s),
-            log_folder=options.log,
+            log=options.log,
             track=options.track,
         )
         failures: list[BaseException] = []
-        app = App(engine, name=options.name, track=options.track, on_load_failure=failures.append)
-        _run(app, listening, failures)
+        ops_port = ops.getsockname()[1] if ops else None
+        app = App(engine, name=options.name, track=options.track, on_load_failure=failures.append, ops_port=ops_port)
+        _run(app, [listening, ops] if ops else [listening], failures)
     if failures:
         raise failures[0]
 
 
-def _run(app: object, listening: socket.socket, failures: list[BaseException]) -> None:
+def _opened(folder: Path, digest: str) -> "ModelBundle":
+    from sightline.models.bundle import ModelBundle
+
+    bundle = ModelBundle.open(folder)
+    if digest and bundle.digest != digest:
+        raise DataError(
+            f"{folder} holds model {bundle.digest[:12]}, expected {digest[:12]}", remedy="correct the place that it is loaded from"
+        )
+    return bundle
+
+
+def _run(app: object, listening: list[socket.socket], failures: list[BaseException]) -> None:
     import uvicorn
 
     from sightline.serve.connection import connection_class
@@ -127,7 +153,7 @@ def _run(app: object, listening: socket.socket, failures: list[BaseException]) -
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     with contextlib.suppress(KeyboardInterrupt):
-        Server(config).run(sockets=[listening])
+        Server(config).run(sockets=listening)
 
 
 def _end_with_parent(parent_pid: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from sightline.config.deploy import DeployConfig
 from sightline.deploy import step
+from sightline.deploy.verify import verify as check
 from sightline.errors import DataError
 from sightline.evaluate.verdict import FILE, Check, Override, read_verified, write_verdict
 from sightline.models.bundle import ModelBundle
@@ -57,7 +58,7 @@ def waived_verdict(world: World, candidate: ModelBundle, *overrides: Override) -
 
 
 def verify(world: World, candidate: ModelBundle, verdict: Path) -> None:
-    step._verify(read_verified(verdict), candidate, open_artifact(world.dataset, "dataset"), registry=world.store.registry)
+    check(read_verified(verdict), candidate, open_artifact(world.dataset, "dataset"), registry=world.store.registry)
 
 
 def deploy(world: World, candidate: ModelBundle, verdict: Path) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from sightline.deploy.judge import Observation
-from sightline.deploy.router import CLIENT_HEADER, Router, Routing, belongs_to_canary
+from sightline.deploy.router import Router, Routing, belongs_to_canary
 from sightline.deploy.wire import Endpoint, ExchangeError, Response, read_head
+from sightline.serve.observations import CLIENT_HEADER
 
 ANSWER = json.dumps({"outputs": [{"name": "probabilities", "data": [0.25, 0.75]}]})
 INFER = "/v2/models/m/infer"

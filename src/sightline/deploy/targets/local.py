@@ -1,4 +1,4 @@
-"""Server processes on this machine; they end with the block that started them, and with this process, whatever happens to it."""
+"""Server processes on this machine, behind our own router; they end with the block that started them, and with this process."""
 
 import contextlib
 import http.client
@@ -7,12 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sightline.config.deploy import DeployConfig
+from sightline.deploy.judge import Arm
+from sightline.deploy.router import Router, Routing
+from sightline.deploy.targets.base import ArmRecord, CanaryNotReadyError, Observe, Route
+from sightline.deploy.wire import Endpoint
 from sightline.errors import EnvironmentFault
+from sightline.registry.ledger import Champion
 from sightline.serve.faults import FaultKind
 from sightline.serve.server import listen
 
@@ -182,3 +188,142 @@ def serve_bundle(
         with running(Path(folder), options) as server:
             server.wait_ready()
             yield server.url
+
+
+class LocalTarget:
+    """Both arms as processes of this machine; nothing is left of either afterwards.
+
+    Args:
+        bundle: folder of the candidate.
+        config: how the servers and the router run.
+        salt: key of the split.
+        messages: folder for what the servers print.
+    """
+
+    replays = True
+
+    def __init__(self, bundle: Path, config: DeployConfig, *, salt: str, messages: Path) -> None:
+        self._bundle = bundle
+        self._config = config
+        self._salt = salt
+        self._messages = messages
+
+    def settle(self, champion: Champion | None) -> None:
+        """Nothing is served outside a canary."""
+
+    def discard(self) -> None:
+        """The candidate has ended with the process that started it."""
+
+    @contextlib.contextmanager
+    def started(self, champion: Champion | None) -> Iterator["LocalArms"]:
+        """See Target; EnvironmentFault when a port cannot be had."""
+        config = self._config
+        with contextlib.ExitStack() as stack:
+            incumbent = None
+            if champion:
+                options = ServerOptions("stable", self._messages / "stable.log", model=config.model, host=config.host)
+                incumbent = stack.enter_context(running(Path(champion.folder), options))
+            options = ServerOptions(
+                "canary",
+                self._messages / "canary.log",
+                fault=config.fault,
+                fault_delay_s=2 * config.latency_slo_ms / 1e3,
+                model=config.model,
+                host=config.host,
+            )
+            canary = stack.enter_context(running(self._bundle, options))
+            try:
+                yield LocalArms(config, canary, incumbent, salt=self._salt)
+            finally:  # both drain at the same time, the stack then waits for one after the other
+                for server in (canary, incumbent):
+                    if server:
+                        server.terminate()
+
+
+class LocalArms:
+    """The two started servers."""
+
+    def __init__(self, config: DeployConfig, canary: LocalServer, incumbent: LocalServer | None, *, salt: str) -> None:
+        self._config = config
+        self._canary = canary
+        self._incumbent = incumbent
+        self._salt = salt
+
+    def wait_ready(self) -> None:
+        """See Started; the incumbent first: without a warm one there would be nothing to fall back to."""
+        if self._incumbent:
+            self._incumbent.wait_ready()
+        try:
+            self._canary.wait_ready()
+        except EnvironmentFault as error:
+            raise CanaryNotReadyError(error.message) from None
+
+    def clients(self) -> "RoutedClients":
+        """See Started."""
+        return RoutedClients(self._config, self._canary, self._incumbent, salt=self._salt)
+
+    def promote(self) -> None:
+        """The ledger's word is all: this machine serves nobody."""
+
+
+class RoutedClients:
+    """Clients through our own router, which sees every request and answers with the incumbent what the canary fails."""
+
+    def __init__(self, config: DeployConfig, canary: LocalServer, incumbent: LocalServer | None, *, salt: str) -> None:
+        self._config = config
+        self._canary = canary
+        self._observe: Observe | None = None
+        self.has_incumbent = incumbent is not None
+        self.endpoint = Endpoint(canary.url)
+        self._router = Router(
+            canary=self.endpoint,
+            incumbent=Endpoint(incumbent.url) if incumbent else None,
+            routing=Routing(config.canary_share, salt, config.request_timeout_s, config.latency_slo_ms),
+            observe=lambda observation: self._observe(observation) if self._observe else None,
+        )
+
+    @property
+    def arms(self) -> Mapping[Arm, ArmRecord]:
+        """See Clients."""
+        return self._router.arms
+
+    @property
+    def canary_share(self) -> float:
+        """See Clients."""
+        return self._router.canary_share
+
+    @property
+    def num_fallbacks(self) -> int:
+        """See Clients."""
+        return self._router.num_fallbacks
+
+    @property
+    def num_client_errors(self) -> int:
+        """See Clients."""
+        return self._router.num_client_errors
+
+    async def shift(self, observe: Observe) -> Route:
+        """See Clients; EnvironmentFault when the router's port is taken."""
+        self._observe = observe
+        return Route(await self._router.start(self._config.host, self._config.port))
+
+    async def collect(self) -> None:
+        """The router hands over each request as it is answered."""
+
+    def failure(self) -> str:
+        """See Clients."""
+        code = self._canary.exit_code
+        return "" if code is None else f"the canary's server ended with code {code}"
+
+    def blind(self) -> str:
+        """The router sees everything."""
+        return ""
+
+    def withdraw(self) -> None:
+        """See Clients; takes effect at once."""
+        self._router.withdraw_canary()
+
+    async def close(self) -> None:
+        """See Clients."""
+        await self._router.close()
+        self.endpoint.close()
