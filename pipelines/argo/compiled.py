@@ -5,21 +5,27 @@ from typing import Any
 
 import yaml
 
+from pipelines._parameters import DEFAULT
 from pipelines.argo.models import plain
+from sightline.config.run import RunConfig
 
 FOLDER = Path(__file__).parents[1] / "compiled" / "argo"
 _KEYS = ("apiVersion", "kind", "metadata", "spec")
 
 
-def documents() -> dict[str, list[dict[str, Any]]]:
-    """Every object by the name of its file."""
+def documents(config: RunConfig = DEFAULT) -> dict[str, list[dict[str, Any]]]:
+    """Every object by the name of its file.
+
+    Args:
+        config: what runs start with when they are given nothing else.
+    """
     from pipelines.argo.drift import event_source, sensor
     from pipelines.argo.flows import monitor_template, retrain_template
     from pipelines.argo.schedules import cron_workflows
 
     objects = {
-        "retrain": [retrain_template()],
-        "monitor": [monitor_template()],
+        "retrain": [retrain_template(config)],
+        "monitor": [monitor_template(config)],
         "schedules": cron_workflows(),
         "drift": [event_source(), sensor()],
     }

@@ -3,8 +3,8 @@
 from typing import Any
 
 from pipelines.argo.arguments import KEY_DIGITS
-from pipelines.argo.flows import LABELS, RETRAIN
-from pipelines.argo.models import core, events, plain, workflows
+from pipelines.argo.flows import LABELS, RETRAIN, run_of
+from pipelines.argo.models import core, events, plain
 from pipelines.argo.templates import container_security, pod_security
 
 NAME = "sightline-drift"
@@ -63,7 +63,7 @@ def _trigger() -> Any:
             name="retrain",
             k8s=events.StandardK8STrigger(
                 operation="create",
-                source=events.ArtifactLocation(resource=events.K8SResource(**_run())),
+                source=events.ArtifactLocation(resource=events.K8SResource(**plain(run_of("retrain", name=RETRAIN)))),
                 parameters=[
                     _parameter(name, "metadata.name"),
                     # Notes for people; nothing of an event from outside becomes an argument of a step.
@@ -78,10 +78,3 @@ def _parameter(template: str, target: str, **default: str) -> Any:
     value = {"value": default["otherwise"]} if default else {}
     source = events.TriggerParameterSource(dependency_name=EVENT, data_template=template, **value)
     return events.TriggerParameter(src=source, dest=target)
-
-
-def _run() -> dict[str, Any]:
-    """The workflow that the trigger creates; its name and the reason are filled in."""
-    spec = workflows.WorkflowSpec(workflow_template_ref=workflows.WorkflowTemplateRef(name=RETRAIN))
-    metadata = core.ObjectMeta(name=RETRAIN, labels=dict(LABELS), annotations={"sightline.dev/reason": "drift"})
-    return plain(workflows.Workflow(api_version="argoproj.io/v1alpha1", kind="Workflow", metadata=metadata, spec=spec))

@@ -1,6 +1,7 @@
 """The two pipelines as WorkflowTemplates: the same steps and branches as in `pipelines/retrain.py` and `pipelines/monitor.py`."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pipelines._parameters import DEFAULT, SERVED, placement
@@ -14,6 +15,8 @@ RETRAIN, MONITOR = "sightline-retrain", "sightline-monitor"
 EXECUTOR = "sightline-argo-executor"
 LABELS = {"app.kubernetes.io/part-of": "sightline"}
 PRIORITY = "sightline-scheduled"
+APPROVE = "approve"
+_TEMPLATES = {"retrain": RETRAIN, "monitor": MONITOR}
 
 # One lock for the namespace's registry: two retrainings at once would judge against the same champion, and one result would be stale.
 MUTEX = "sightline-registry"
@@ -33,7 +36,7 @@ def retrain_template(config: RunConfig = DEFAULT) -> Any:
     names = ("ingest", "tune", "train", "gate", "compile", "deploy", "reject", "report")
     flow = workflows.Template(name="retrain", dag=workflows.DAGTemplate(tasks=_retrain_tasks()))
     # Without a duration: Argo resumes such a node when its time is over, and nobody would have approved.
-    approve = workflows.Template(name="approve", suspend=workflows.SuspendTemplate())
+    approve = workflows.Template(name=APPROVE, suspend=workflows.SuspendTemplate())
     spec = _spec(
         [flow, approve, *(step_template(STEPS[name]) for name in names)],
         parameters=[_config(config), *_placement(config), _approval()],
@@ -67,6 +70,18 @@ def monitor_template(config: RunConfig = DEFAULT, *, served: str = SERVED) -> An
     )
 
 
+def run_of(pipeline: str, *, name: str, parameters: Mapping[str, str] | None = None, key: str = "") -> Any:
+    """The Workflow that runs a pipeline's template with these parameters."""
+    given = [workflows.Parameter(name=parameter, value=value) for parameter, value in (parameters or {}).items()]
+    notes = {"annotations": {"sightline.dev/key": key}} if key else {}
+    spec = workflows.WorkflowSpec(
+        workflow_template_ref=workflows.WorkflowTemplateRef(name=_TEMPLATES[pipeline]),
+        **({"arguments": workflows.Arguments(parameters=given)} if given else {}),
+    )
+    metadata = core.ObjectMeta(name=name, labels={**LABELS, "sightline.dev/pipeline": pipeline}, **notes)
+    return workflows.Workflow(api_version="argoproj.io/v1alpha1", kind="Workflow", metadata=metadata, spec=spec)
+
+
 def _retrain_tasks() -> list[Any]:
     data = {"dataset": _made_by("ingest")}
     passes = {stage: f"{_said(f'gate-{stage}')} == 'pass'" for stage in ("trained", "compiled")}
@@ -80,7 +95,7 @@ def _retrain_tasks() -> list[Any]:
         _gate("trained", after="train.Succeeded", candidate=_made_by("train"), **data),
         _task("compile", after="gate-trained.Succeeded", when=passes["trained"], model=_made_by("train"), **data),
         _gate("compiled", after="compile.Succeeded", candidate=_made_by("compile"), **data),
-        _task("approve", after="gate-compiled.Succeeded", when=approval),
+        _task(APPROVE, after="gate-compiled.Succeeded", when=approval),
         _task(
             "deploy",
             after="gate-compiled.Succeeded && (approve.Succeeded || approve.Skipped)",

@@ -28,11 +28,11 @@ def cron_workflow(template: str, schedule: str, *, timezone: str, starting_deadl
             timezone=timezone,
             concurrency_policy="Forbid",
             starting_deadline_seconds=starting_deadline_s,
-            suspend=suspended,
             successful_jobs_history_limit=3,
             failed_jobs_history_limit=3,
             workflow_metadata=core.ObjectMeta(labels=dict(LABELS)),
             workflow_spec=workflows.WorkflowSpec(workflow_template_ref=workflows.WorkflowTemplateRef(name=template)),
+            **({"suspend": True} if suspended else {}),
         ),
     )
 
