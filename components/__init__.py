@@ -7,7 +7,8 @@ from components.ingest.component import ingest
 from components.monitor.component import monitor
 from components.reject.component import reject
 from components.report.component import report
+from components.submit.component import submit
 from components.train.component import train
 from components.tune.component import tune
 
-__all__ = ["compile", "deploy", "gate", "ingest", "monitor", "reject", "report", "train", "tune"]
+__all__ = ["compile", "deploy", "gate", "ingest", "monitor", "reject", "report", "submit", "train", "tune"]

@@ -1,73 +1,74 @@
-"""`python -m pipelines {list,compile,run}`: what the `sightline` command calls."""
+"""`python -m pipelines {list,compile,run,submit,schedule,runs}`: what the `sightline` command calls."""
 
 import argparse
-import ast
-import importlib
 import json
-import re
 import sys
 import warnings
 from pathlib import Path
 
-from kfp import compiler
-from kfp.dsl.base_component import BaseComponent
+from pipelines import _commands
+from pipelines._parameters import DEFAULT, for_cluster, from_sections
+from pipelines.compilation import PIPELINES, compile_all, load
+from sightline.config.load import load_config
+from sightline.errors import SightlineError
 
-PIPELINES = ("retrain", "monitor")
 COMPILED = Path(__file__).parent / "compiled"
 
 
-def load(name: str) -> BaseComponent:
-    """The pipeline called ``name``."""
-    return getattr(importlib.import_module(f"pipelines.{name}"), name)
-
-
-def compile_all(folder: Path) -> None:
-    """Writes one YAML file per pipeline; the same source gives the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in PIPELINES:
-        path = folder / f"{name}.yaml"
-        compiler.Compiler().compile(load(name), str(path))
-        path.write_text(re.sub(r"(?m)^(# .*\[Default: )(\{.*\})\]$", _sorted_default, path.read_text()))
-
-
-def _sorted_default(comment: re.Match[str]) -> str:
-    # kfp writes these defaults from a protobuf map, whose order differs from process to process.
-    return f"{comment[1]}{json.dumps(ast.literal_eval(comment[2]), sort_keys=True)}]"
-
-
-def run_locally(name: str, arguments_file: Path, folder: Path) -> int:
-    """Runs a pipeline through kfp.local with the arguments in a JSON file; 1 when a step failed."""
+def run_locally(options: argparse.Namespace) -> int:
+    """Runs a pipeline through kfp.local with the sections in a JSON file; 1 when a step failed."""
     from pipelines import _local
 
     # Resources and placement are for the cluster; kfp says so once per task.
     warnings.filterwarnings("ignore", category=UserWarning, module="kfp")
+    arguments = from_sections(options.name, json.loads(options.arguments.read_text()))
     try:
-        _local.run(load(name), json.loads(arguments_file.read_text()), folder=folder)
+        _local.run(load(options.name), arguments, folder=options.folder)
     except RuntimeError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        sys.stderr.write(f"{options.name}: {error}\n")
         return 1
     return 0
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="names of the pipelines")
+def compile_command(options: argparse.Namespace) -> int:
+    """Writes the YAML files, with a configuration's values as the defaults."""
+    compile_all(options.output, for_cluster(load_config(options.config)) if options.config else DEFAULT)
+    return 0
+
+
+def list_command(options: argparse.Namespace) -> int:
+    """Writes the names of the pipelines."""
+    del options
+    sys.stdout.write("\n".join(PIPELINES) + "\n")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's options."""
+    top = argparse.ArgumentParser(prog="python -m pipelines", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="names of the pipelines").set_defaults(call=list_command)
     compiling = commands.add_parser("compile", help="write the YAML files that Kubeflow takes")
     compiling.add_argument("--output", type=Path, default=COMPILED)
+    compiling.add_argument("--config", type=Path, default=None, help="a sightline.yaml whose values become the defaults of the form")
+    compiling.set_defaults(call=compile_command)
     running = commands.add_parser("run", help="run on this machine")
     running.add_argument("name", choices=PIPELINES)
-    running.add_argument("--arguments", type=Path, required=True, help="JSON file with the pipeline's parameters")
+    running.add_argument("--arguments", type=Path, required=True, help="JSON file with the configuration's sections, run_id and store")
     running.add_argument("--folder", type=Path, required=True, help="the run's folder")
-    options = parser.parse_args()
-    if options.command == "run":
-        return run_locally(options.name, options.arguments, options.folder)
-    if options.command == "compile":
-        compile_all(options.output)
-    else:
-        sys.stdout.write("\n".join(PIPELINES) + "\n")
-    return 0
+    running.set_defaults(call=run_locally)
+    _commands.add_to(commands)
+    return top
+
+
+def main() -> int:
+    """Runs the command line; a problem that a person can mend is one message and an exit code."""
+    options = parser().parse_args()
+    try:
+        return int(options.call(options))
+    except SightlineError as error:
+        sys.stderr.write(f"sightline: {error}\n")
+        return error.exit_code
 
 
 if __name__ == "__main__":

@@ -27,7 +27,14 @@ def run(pipeline: BaseComponent, arguments: dict[str, object], *, folder: Path) 
     try:
         # Our steps cache by content, which kfp's cache cannot see. workspace_root stays unset: kfp deletes that folder after each run.
         local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(scratch), enable_caching=False)
+        _forget_environment(pipeline)
         pipeline(**arguments)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(os.environ.pop("TMPDIR"), ignore_errors=True)
+
+
+def _forget_environment(pipeline: BaseComponent) -> None:
+    """Takes the variables of the tasks away: they name folders of a container (HOME, TMPDIR), and kfp.local would set them here too."""
+    for executor in pipeline.pipeline_spec.deployment_spec["executors"].values():
+        executor["container"].fields.pop("env", None)

@@ -12,6 +12,7 @@ def deploy(
     verdict: Input[Artifact],
     dataset: Input[Dataset],
     deploy: dict,
+    cluster: dict,
     store: dict,
     run_id: str,
     deployment: Output[Artifact],
@@ -26,6 +27,7 @@ def deploy(
         verdict: That verdict; it is verified again.
         dataset: The dataset version whose images are replayed as requests.
         deploy: The deploy section of the configuration.
+        cluster: The cluster section of the configuration.
         store: Where the run keeps its things.
         run_id: The run that this belongs to.
 

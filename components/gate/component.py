@@ -1,7 +1,7 @@
 """The promotion gate."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Markdown, Metrics, Model, Output
 
 from components.images import COMPILE
 
@@ -18,6 +18,7 @@ def gate(
     page: Output[HTML],
     summary: Output[Markdown],
     metrics: Output[Metrics],
+    confusion: Output[ClassificationMetrics],
 ) -> str:
     """Compares the candidate with the champion on the same golden images, overall and per slice.
 
@@ -34,11 +35,12 @@ def gate(
         page: The verdict with slices and flipped images.
         summary: The verdict as a short table.
         metrics: Golden accuracy of both models and the worst slice.
+        confusion: Golden images by true class (rows) and answer of the candidate (columns).
         Output: "pass", "fail" or "inconclusive".
     """
     from sightline.config.gate import GateConfig
     from sightline.config.store import StoreConfig
-    from sightline.gate import step
+    from sightline.gate import matrix, step
 
     done = step.run(
         candidate=candidate.path,
@@ -49,4 +51,5 @@ def gate(
         run_id=run_id,
         output=verdict.path,
     )
+    confusion.metadata.update(matrix.confusion_matrix(verdict.path))
     return done.publish(metrics=metrics.metadata, html=page.path, markdown=summary.path)

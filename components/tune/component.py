@@ -8,14 +8,28 @@ from components.images import TRAIN
 
 @dsl.component(base_image=TRAIN, install_kfp_package=False)
 def tune(
-    dataset: Input[Dataset], tune: dict, train: dict, store: dict, run_id: str, tuned: Output[Artifact], metrics: Output[Metrics]
+    dataset: Input[Dataset],
+    tune: dict,
+    train: dict,
+    epochs: int,
+    num_nodes: int,
+    gpus: str,
+    cluster: dict,
+    store: dict,
+    run_id: str,
+    tuned: Output[Artifact],
+    metrics: Output[Metrics],
 ) -> str:
     """Searches learning rate, weight decay and augmentation on the training and validation splits.
 
     Args:
         dataset: A dataset version.
         tune: The tune section of the configuration.
-        train: The train section: the starting point, and what is not searched.
+        train: The train section without epochs and num_nodes: the starting point, and what is not searched.
+        epochs: Passes over the training images of the final training.
+        num_nodes: Nodes of the final training.
+        gpus: GPUs of this pod, for the cost of the step.
+        cluster: The cluster section of the configuration.
         store: Where the run keeps its things.
         run_id: The run that this belongs to.
 
@@ -24,15 +38,15 @@ def tune(
         metrics: Best and untuned validation accuracy.
         Output: Always "done".
     """
-    from sightline.config.store import StoreConfig
-    from sightline.config.train import TrainConfig
-    from sightline.config.tune import TuneConfig
+    from sightline.cluster import pool
+    from sightline.config.run import StoreConfig, TrainConfig, TuneConfig
     from sightline.tune import step
 
+    pool.held(gpus)
     done = step.run(
         dataset=dataset.path,
         config=TuneConfig(**tune),
-        train=TrainConfig(**train),
+        train=TrainConfig(epochs=epochs, num_nodes=num_nodes, **train),
         store=StoreConfig(**store),
         run_id=run_id,
         output=tuned.path,

@@ -1,0 +1,1 @@
+"""The submit step's contract."""
