@@ -10,7 +10,7 @@ BUCKET = "bucket"
 
 @contextmanager
 def running_s3() -> Iterator[str]:
-    """The address of a moto server with one bucket; while it runs, the environment points to it."""
+    """The address of a server with one empty bucket; the environment points to it, also for processes that are started meanwhile."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -19,9 +19,18 @@ def running_s3() -> Iterator[str]:
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     values = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield url
-    server.stop()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in values.items():
+                patch.setenv(name, value)
+            boto3.client("s3").create_bucket(Bucket=BUCKET)
+            yield url
+    finally:
+        server.stop()
+
+
+@contextmanager
+def s3_bucket() -> Iterator[str]:
+    """The address (``s3://…``) of the empty bucket of a server of its own."""
+    with running_s3():
+        yield f"s3://{BUCKET}"
