@@ -36,6 +36,10 @@ class Kind:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
+class AbsentError(EnvironmentFault):
+    """There is no cluster, or it does not know the kind: work of this kind cannot be started there."""
+
+
 TRAIN_JOB = Kind("trainer.kubeflow.org", "v1alpha1", "trainjobs")
 RAY_JOB = Kind("ray.io", "v1", "rayjobs")
 INFERENCE_SERVICE = Kind("serving.kserve.io", "v1beta1", "inferenceservices")
@@ -46,7 +50,7 @@ def connect(namespace: str) -> "Cluster":
     """The cluster that ``KUBECONFIG`` names, else the one this pod runs in, else that of ``~/.kube/config``.
 
     Raises:
-        EnvironmentFault: there is none of them, or the file cannot be used.
+        AbsentError: there is none of them, or the file cannot be used.
     """
     from kubernetes import client, config
 
@@ -68,8 +72,8 @@ class Cluster:
     """One namespace of a cluster. Objects travel as dicts, as the API writes them.
 
     Every method raises TemporaryError where the same call may succeed later (the API server is busy, restarts or cannot be reached), and
-    EnvironmentFault where it will not: no permission (the message names verb and resource), a kind that is not installed, an object that
-    the cluster refuses.
+    EnvironmentFault where it will not: no permission (the message names verb and resource), a kind that is not installed (AbsentError), an
+    object that the cluster refuses.
     """
 
     def __init__(self, client: "ApiClient", namespace: str) -> None:
@@ -218,7 +222,7 @@ def _not_found(status: Mapping[str, Any], action: str, kind: Kind, where: str) -
         return EnvironmentFault(f"could not {action}: there is no namespace '{details.get('name')}'", remedy="correct cluster.namespace")
     if details.get("name"):
         return _MissingError(f"could not {action} {where}: there is none")
-    return EnvironmentFault(
+    return AbsentError(
         f"{kind.resource} ({kind.version}) is not installed on this cluster", remedy="install its operator, or choose another launcher"
     )
 

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from sightline.config.base import Section
 
+PLACEMENT = frozenset({"launcher", "fall_back", "checkpoint_every_epochs", "num_restarts"})
+"""Fields that say where and how safely training runs, not what comes out: they are no part of a step's key."""
+
 
 class TrainConfig(Section):
     """PyTorch Lightning, distributed data parallel."""
@@ -31,7 +34,17 @@ class TrainConfig(Section):
     class_balance: float = Field(0.0, ge=0, le=1)
     """Weight of rare classes in the loss: 0 counts each image alike, 1 counts each class alike."""
     num_processes: int = Field(2, ge=1)
-    """Processes of distributed training (gloo on CPU, NCCL on GPU)."""
+    """Processes of distributed training on each node (gloo on CPU, NCCL on GPU)."""
+    num_nodes: int = Field(1, ge=1)
+    """Nodes of distributed training. With `torchrun` the processes of all nodes run on one machine, with the same result."""
+    launcher: Literal["torchrun", "trainjob"] = "torchrun"
+    """`torchrun`: the step trains where it runs. `trainjob`: it starts a Kubeflow TrainJob and follows it (see the cluster section)."""
+    fall_back: bool = False
+    """Whether several nodes' processes may run on one machine where the cluster has no TrainJob; one node's always may."""
+    checkpoint_every_epochs: int = Field(1, ge=0)
+    """Epochs between checkpoints, which a training that was interrupted goes on from; 0 writes none."""
+    num_restarts: int = Field(3, ge=0)
+    """How often a TrainJob is started again after its nodes were taken away."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Arithmetic of the forward pass; weights stay fp32."""
     warm_start: bool = True

@@ -1,8 +1,13 @@
 """The search for training parameters."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from sightline.config.base import Section
+
+PLACEMENT = frozenset({"launcher", "fall_back"})
+"""Fields that say where the search runs, not what comes out: they are no part of a step's key."""
 
 
 class TuneConfig(Section):
@@ -26,6 +31,10 @@ class TuneConfig(Section):
     """Weight decays, log-uniform."""
     augment_choices: tuple[float, ...] = (0.15, 0.3, 0.6)
     """Strengths of augmentation, 0 (none) to 1."""
+    launcher: Literal["pod", "rayjob"] = "pod"
+    """`pod`: Ray runs where the step runs, or in the cluster that RAY_ADDRESS names. `rayjob`: a KubeRay RayJob is started and followed."""
+    fall_back: bool = True
+    """Whether the search may run in the step's own pod where the cluster has no RayJob."""
     timeout_s: int = Field(1800, gt=0)
     """The search is ended after this many seconds."""
     seed: int = 7

@@ -19,7 +19,8 @@ from typing import Any
 
 import psutil
 
-from sightline.errors import DataError, EnvironmentFault, SightlineError, TemporaryError, UsageError
+from sightline.errors import EnvironmentFault, SightlineError
+from sightline.learn.failure import describe_failure, explained_failure
 
 Event = Mapping[str, Any]
 Emit = Callable[[Event], None]
@@ -30,7 +31,6 @@ _EVENTS = "events.jsonl"
 _ALIVE = "alive.lock"
 _POLL_S = 0.1
 _GRACE_S = 3.0
-_KINDS: dict[str, type[SightlineError]] = {kind.__name__: kind for kind in (UsageError, EnvironmentFault, DataError, TemporaryError)}
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def run_child(child: Child, on_event: Emit) -> None:
     """
     marker = uuid.uuid4().hex
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", **child.environment, _MARKER: marker}
-    with (child.scratch / _ALIVE).open("w") as alive, (child.scratch / "child.log").open("wb") as log, _sigterm_raises():
+    with (child.scratch / _ALIVE).open("w") as alive, (child.scratch / "child.log").open("wb") as log, sigterm_raises():
         fcntl.flock(alive, fcntl.LOCK_EX)
         process = subprocess.Popen(
             child.command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -113,8 +113,11 @@ class _Events:
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Lets `finally` run on SIGTERM; only the main thread may set handlers, elsewhere the caller has to see to it."""
+def sigterm_raises() -> Iterator[None]:
+    """Lets `finally` run on SIGTERM, which then ends this process with 143.
+
+    Only the main thread may set handlers, elsewhere the caller has to see to it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -163,11 +166,10 @@ def _marked(marker: str) -> list[psutil.Process]:
 
 def _failure(child: Child, code: int) -> SightlineError:
     reports = [json.loads(path.read_bytes()) for path in sorted(child.scratch.glob("error-*.json"))]
-    # The process that failed for a reason of its own counts, not those that then lost contact with it.
-    for report in sorted(reports, key=lambda report: report["kind"] not in _KINDS):
-        if report["kind"] in _KINDS:
-            return _KINDS[report["kind"]](report["message"], remedy=report["remedy"])
-        log = _log_tail(child.scratch, lines=25)
+    if (known := explained_failure(reports)) is not None:
+        return known
+    if reports:
+        log, report = _log_tail(child.scratch, lines=25), reports[0]
         return SightlineError(f"{child.name} failed: {report['kind']}: {report['message']}; the end of its log:\n{log}")
     if code in {-signal.SIGKILL, 128 + signal.SIGKILL}:
         return EnvironmentFault(
@@ -193,12 +195,9 @@ def as_child(scratch: Path, name: str) -> Iterator[Emit]:
     try:
         yield _Emitter(scratch / _EVENTS)
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to say it
-        report = {"kind": type(error).__name__, "message": str(error) or type(error).__name__, "remedy": ""}
-        if isinstance(error, SightlineError):
-            report.update(message=error.args[0], remedy=error.remedy)
-        else:
+        if not isinstance(error, SightlineError):
             traceback.print_exc()
-        (scratch / f"error-{name}.json").write_text(json.dumps(report))
+        (scratch / f"error-{name}.json").write_text(json.dumps(describe_failure(error)))
         raise SystemExit(1) from None
 
 

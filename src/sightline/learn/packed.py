@@ -24,6 +24,11 @@ class Packed(BaseModel):
     labels: str
     rows: str = ""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths that there are."""
+        return tuple(path for path in (self.pixels, self.labels, self.rows) if path)
+
     def read(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Memory-mapped pixels (N, H, W, 3), labels (N,) and the row numbers to use."""
         labels = np.load(self.labels)

@@ -67,6 +67,10 @@ class Moment:
         """The generator of this step."""
         return np.random.default_rng([seed, self.epoch, self.step, self.rank])
 
+    def torch_seed(self, seed: int) -> int:
+        """The seed for what torch draws by itself, in [0, 2^63)."""
+        return int(self.rng(seed).integers(2**63))
+
 
 def class_weights(labels_N: npt.NDArray[np.int64], num_classes: int, balance: float) -> "Tensor | None":
     """The weight of each class in the loss, its count to the power of ``-balance``, with mean 1 over the images; None at balance 0.

@@ -8,17 +8,23 @@ from sightline.learn.child import Emit
 from sightline.learn.recipe import class_weights
 from sightline.models.network import build
 from sightline.models.weights import load_weights, save
+from sightline.store.objects import open_store
+from sightline.train.checkpoints import Checkpoint, Checkpoints
 from sightline.train.datamodule import make_datamodule
-from sightline.train.job import Job
+from sightline.train.job import Epoch, Job
 from sightline.train.module import make_module
+from sightline.train.resume import History, make_checkpoint_io, make_saver
 
 
-def fit(job: Job, emit: Emit) -> None:
-    """Trains the job's network and, in the first process, leaves ``weights.safetensors`` in the job's scratch folder.
+def fit(job: Job, emit: Emit) -> list[Epoch]:
+    """Trains the job's network and, in the first process, leaves ``weights.safetensors`` in the job's scratch folder; returns the epochs.
 
     The weights are those of the last epoch, not of the best one: with a one-cycle schedule the learning rate ends near zero, so the last
     epochs differ by less than the error of a validation split of a few hundred images, and picking the luckiest would make the reported
     accuracy too high. A moving average of the weights would repeat what the end of the cycle does already.
+
+    After each epoch (see ``train.checkpoint_every_epochs``) the first process saves a checkpoint; a training that was interrupted goes on
+    from the newest one that is whole. On CPUs it ends with the same bytes as one that was not interrupted.
 
     Under torchrun the process joins its group (gloo on CPU, NCCL where there is a GPU per process); started alone it trains alone. On one
     machine the same job gives the same bytes.
@@ -36,15 +42,33 @@ def fit(job: Job, emit: Emit) -> None:
         load_weights(network, Path(job.initial))
     _, labels, rows = job.train.read()
     weights = class_weights(labels[rows], len(job.info.classes), job.config.class_balance)
-    trainer = _trainer(job, world)
-    trainer.fit(make_module(network, job.config, weights, emit), datamodule=make_datamodule(job, rank=rank, world=world))
+    history = History(emit if rank == 0 else None)
+    callbacks, plugins, resumed = _resumption(job, history)
+    _trainer(job, world, callbacks, plugins).fit(
+        make_module(network, job.config, weights, history.add),
+        datamodule=make_datamodule(job, rank=rank, world=world),
+        ckpt_path=str(resumed.path) if resumed else None,
+    )
     if rank == 0:
         save(Path(job.scratch), network)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    return history.epochs
 
 
-def _trainer(job: Job, world: int) -> Any:
+def _resumption(job: Job, history: History) -> tuple[list[Any], list[Any], Checkpoint | None]:
+    """Lightning's callbacks and plugins that keep checkpoints, and the checkpoint to start from; nothing where there are to be none."""
+    if not job.place or not job.config.checkpoint_every_epochs:
+        return [], [], None
+    scratch = Path(job.scratch) / f"rank-{os.environ.get('RANK', '0')}"
+    scratch.mkdir(exist_ok=True)
+    checkpoints = Checkpoints(open_store(job.place), job.key, scratch)
+    resumed = checkpoints.newest()
+    saver = make_saver(job.config.checkpoint_every_epochs, history, resumed)
+    return [saver], [make_checkpoint_io(checkpoints)], resumed
+
+
+def _trainer(job: Job, world: int, callbacks: list[Any], plugins: list[Any]) -> Any:
     import pytorch_lightning as lightning
     import torch
     from pytorch_lightning.strategies import DDPStrategy
@@ -54,6 +78,8 @@ def _trainer(job: Job, world: int) -> Any:
     # Buffers are averaged once per epoch by the module; sending them before every step would cost a collective each.
     ddp = DDPStrategy(process_group_backend="nccl" if has_gpus else "gloo", forward_sync_buffers=False, gradient_as_bucket_view=True)
     return lightning.Trainer(
+        callbacks=callbacks,
+        plugins=plugins,
         accelerator="gpu" if has_gpus else "cpu",
         devices=local,
         num_nodes=world // local,

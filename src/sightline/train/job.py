@@ -18,6 +18,8 @@ class Job(BaseModel):
         val: images to report accuracy on.
         initial: path of the weights to start from; empty: initialised from the seed.
         scratch: folder for events and the resulting weights.
+        key: digest of all that decides the result; a checkpoint of another key is never used.
+        place: where the job's checkpoints are, a folder or ``s3://…``; empty: there are none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +30,8 @@ class Job(BaseModel):
     val: Packed
     initial: str
     scratch: str
+    key: str = ""
+    place: str = ""
 
 
 class Epoch(BaseModel):

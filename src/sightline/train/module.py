@@ -1,9 +1,9 @@
 """The training of a network as a LightningModule."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sightline.config.train import TrainConfig
-from sightline.learn.child import Emit
 from sightline.learn.recipe import Moment, make_optimiser, make_schedule, running_statistics, score, training_loss
 from sightline.train.job import Epoch
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def make_module(network: "nn.Module", config: TrainConfig, weights_C: "Tensor | None", emit: Emit) -> "LightningModule":
-    """The network with its learning rule and class weights; after each epoch the first process emits an ``Epoch``."""
+def make_module(
+    network: "nn.Module", config: TrainConfig, weights_C: "Tensor | None", on_epoch: Callable[[Epoch], None]
+) -> "LightningModule":
+    """The network with its learning rule and class weights; after each epoch every process hands the same ``Epoch`` to ``on_epoch``."""
     import pytorch_lightning as lightning
     import torch
 
@@ -25,6 +27,10 @@ def make_module(network: "nn.Module", config: TrainConfig, weights_C: "Tensor | 
             self.network = network
             self._train = torch.zeros(2, dtype=torch.float64)
             self._val = torch.zeros(3, dtype=torch.float64)
+
+        def on_train_epoch_start(self) -> None:
+            # Drop-out and the like must not depend on what ran before: a resumed epoch is then the one that was interrupted.
+            torch.manual_seed(Moment(self.current_epoch, 0, self.global_rank).torch_seed(config.seed))
 
         def training_step(self, batch: "tuple[Tensor, Tensor]", step: int) -> "Tensor":
             moment = Moment(self.current_epoch, step, self.global_rank)
@@ -49,8 +55,7 @@ def make_module(network: "nn.Module", config: TrainConfig, weights_C: "Tensor | 
             epoch = Epoch(
                 epoch=self.current_epoch + 1, train_loss=train_loss / steps, val_loss=val_loss / num, val_accuracy=right / num, lr=lr
             )
-            if self.global_rank == 0:
-                emit(epoch.model_dump())
+            on_epoch(epoch)
             self._train.zero_()
             self._val.zero_()
 

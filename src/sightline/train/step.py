@@ -8,12 +8,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from sightline.config.cluster import ClusterConfig
 from sightline.config.store import StoreConfig
-from sightline.config.train import TrainConfig
+from sightline.config.train import PLACEMENT, TrainConfig
 from sightline.data.version import DatasetVersion
-from sightline.errors import DataError
+from sightline.errors import DataError, EnvironmentFault
 from sightline.learn.describe import describe
 from sightline.learn.packed import pack, refuse_golden
+from sightline.learn.staging import job_key, job_place, remove_job
 from sightline.models.bundle import TRAINED, BundleInfo, ModelBundle, Preprocessing
 from sightline.models.weights import WEIGHTS
 from sightline.registry.ledger import Ledger
@@ -23,8 +25,12 @@ from sightline.train.job import Epoch, Job
 from sightline.train.launch import launch
 from sightline.train.tracking import TrackedRun, Tracker
 
+_ANY = ClusterConfig()
 
-def run(*, dataset: str, tuned: str, config: TrainConfig, store: StoreConfig, run_id: str, output: str) -> StepOutput:
+
+def run(
+    *, dataset: str, tuned: str, config: TrainConfig, store: StoreConfig, run_id: str, output: str, cluster: ClusterConfig = _ANY
+) -> StepOutput:
     """A trained bundle: weights of the last epoch, the network's description, its preprocessing and the history of its epochs.
 
     Only train and val are read. The champion is an input only where training starts from its weights.
@@ -36,30 +42,45 @@ def run(*, dataset: str, tuned: str, config: TrainConfig, store: StoreConfig, ru
         store: where things are kept; also where the champion and MLflow are.
         run_id: the run that this belongs to.
         output: where the bundle is put.
+        cluster: where a TrainJob is started; unused with the launcher `torchrun`, and never part of the step's key.
 
     Raises:
         DataError: a golden image is in train or val, a split is empty, or the dataset is damaged.
         UsageError: the loss diverged, or the backbone is not known.
-        EnvironmentFault: it took too long or was killed.
+        EnvironmentFault: it took too long or was killed, or the cluster cannot do it.
+        TemporaryError: its machines were taken away; the next attempt goes on from the last checkpoint.
     """
     run_id = run_name(run_id)
     version = DatasetVersion.open(dataset)
     plan = _plan(version, _resolved(tuned, config), store)
     inputs = plan.info.dataset_digests | {"parent": plan.info.parent}
-    step = Step("train", TRAINED, "sightline.train.step", inputs, plan.config.model_dump(mode="json"), plan.config.seed)
+    resolved = plan.config.model_dump(mode="json", exclude=set(PLACEMENT))
+    step = Step("train", TRAINED, "sightline.train.step", inputs, resolved, plan.config.seed)
+    places: list[str] = []
 
     def work(folder: Path, progress: Progress) -> StepResult:
         refuse_golden(version)
-        tracker = Tracker(store.tracking)
+        tracker, key = Tracker(store.tracking), job_key(step)
+        places.append(job_place(store.jobs, key))
         try:
-            epochs = _train(version, plan, folder, progress)
+            epochs = _train(version, plan, _Place(folder, key, places[0]), cluster, progress)
             _write(folder, plan, epochs)
             tracker.log(_tracked(plan, run_id, epochs))
         finally:
             tracker.close()
         return _result(plan, epochs)
 
-    return run_step(step, store=store, run_id=run_id, output=Path(output), work=work)
+    done = run_step(step, store=store, run_id=run_id, output=Path(output), work=work)
+    for place in places:
+        remove_job(place)  # only now: until the step has committed, an interrupted one goes on from there
+    return done
+
+
+@dataclass(frozen=True)
+class _Place:
+    folder: Path
+    key: str
+    job: str
 
 
 @dataclass(frozen=True)
@@ -75,10 +96,12 @@ def _resolved(tuned: str, config: TrainConfig) -> TrainConfig:
         return config
     best = open_artifact(Path(tuned), "tuned").file("best.json")
     try:
-        return TrainConfig.model_validate_json(best.read_bytes())
+        found = TrainConfig.model_validate_json(best.read_bytes())
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
         raise DataError(f"{best} is not a train section", problems=problems, remedy="run the tune step again") from None
+    # The search may be an old one from the cache: where this training runs is said by this run.
+    return found.model_copy(update={name: getattr(config, name) for name in PLACEMENT})
 
 
 def _plan(version: DatasetVersion, config: TrainConfig, store: StoreConfig) -> _Plan:
@@ -102,11 +125,11 @@ def _parent(info: BundleInfo, preprocessing: Preprocessing, store: StoreConfig) 
     return bundle if same_network and bundle.preprocessing == preprocessing else None
 
 
-def _train(version: DatasetVersion, plan: _Plan, folder: Path, progress: Progress) -> list[Epoch]:
+def _train(version: DatasetVersion, plan: _Plan, place: _Place, cluster: ClusterConfig, progress: Progress) -> list[Epoch]:
     # Inside the artifact's folder, so that it has the space that the artifact has and goes when that goes.
-    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder)).absolute()
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=place.folder)).absolute()
     try:
-        progress(f"starting {plan.config.num_processes} training processes")
+        progress(f"starting {plan.config.num_processes * plan.config.num_nodes} training processes")
         job = Job(
             config=plan.config,
             info=plan.info,
@@ -115,11 +138,19 @@ def _train(version: DatasetVersion, plan: _Plan, folder: Path, progress: Progres
             val=pack(version, "val", scratch),
             initial=plan.initial,
             scratch=str(scratch),
+            key=place.key,
+            place=place.job if "://" in place.job else str(Path(place.job).absolute()),
         )
-        epochs = launch(job, lambda epoch: progress(f"epoch {epoch.epoch}/{plan.config.epochs} · val {epoch.val_accuracy:.2f}"))
+
+        def on_epoch(epoch: Epoch) -> None:
+            progress(f"epoch {epoch.epoch}/{plan.config.epochs} · val {epoch.val_accuracy:.2f}")
+
+        epochs = launch(job, cluster, on_epoch, progress)
         if len(epochs) != plan.config.epochs or not (scratch / WEIGHTS).is_file():
-            raise DataError(f"training ended after {len(epochs)} of {plan.config.epochs} epochs without weights")
-        (scratch / WEIGHTS).rename(folder / WEIGHTS)
+            raise EnvironmentFault(
+                f"training ended after {len(epochs)} of {plan.config.epochs} epochs without weights", remedy="run the step again"
+            )
+        (scratch / WEIGHTS).rename(place.folder / WEIGHTS)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return epochs
@@ -140,7 +171,8 @@ def _tracked(plan: _Plan, run_id: str, epochs: list[Epoch]) -> TrackedRun:
 def _result(plan: _Plan, epochs: list[Epoch]) -> StepResult:
     last = epochs[-1]
     start = f" · warm start from {plan.info.parent[:8]}" if plan.info.parent else ""
-    headline = f"{len(epochs)} epochs · {plan.config.num_processes} processes · val {last.val_accuracy:.3f}{start}"
+    num = plan.config.num_processes * plan.config.num_nodes
+    headline = f"{len(epochs)} epochs · {num} processes · val {last.val_accuracy:.3f}{start}"
     metrics = {
         "val/accuracy": last.val_accuracy,
         "val/loss": last.val_loss,
