@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipelines.argo.models import plain
+from pipelines.argo.models import core, plain
 from pipelines.argo.server import Server, explained
 
 Change = Literal["created", "updated", "unchanged"]
@@ -12,18 +12,31 @@ Change = Literal["created", "updated", "unchanged"]
 
 @dataclass(frozen=True)
 class _Kind:
-    """How the server names one kind: the service, the word in its methods, the field of its requests."""
+    """How the generated client names one kind: the service, the word in its methods, the field and the classes of its requests."""
 
     service: str
     word: str
     field: str
+    create: str
+    update: str
 
 
+_WORKFLOWS = "IoArgoprojWorkflowV1alpha1"
 _KINDS = {
-    "WorkflowTemplate": _Kind("WorkflowTemplate", "workflow_template", "template"),
-    "CronWorkflow": _Kind("CronWorkflow", "cron_workflow", "cronWorkflow"),
-    "EventSource": _Kind("EventSource", "event_source", "eventSource"),
-    "Sensor": _Kind("Sensor", "sensor", "sensor"),
+    "WorkflowTemplate": _Kind(
+        "WorkflowTemplate",
+        "workflow_template",
+        "template",
+        f"{_WORKFLOWS}WorkflowTemplateCreateRequest",
+        f"{_WORKFLOWS}WorkflowTemplateUpdateRequest",
+    ),
+    "CronWorkflow": _Kind(
+        "CronWorkflow", "cron_workflow", "cron_workflow", f"{_WORKFLOWS}CreateCronWorkflowRequest", f"{_WORKFLOWS}UpdateCronWorkflowRequest"
+    ),
+    "EventSource": _Kind(
+        "EventSource", "event_source", "event_source", "EventsourceCreateEventSourceRequest", "EventsourceUpdateEventSourceRequest"
+    ),
+    "Sensor": _Kind("Sensor", "sensor", "sensor", "SensorCreateSensorRequest", "SensorUpdateSensorRequest"),
 }
 
 
@@ -70,13 +83,18 @@ def _apply_one(server: Server, document: Mapping[str, Any]) -> Change:
     merged = _merged(there, document) if there else {**document, "metadata": {**document["metadata"], "namespace": server.namespace}}
     if there and _without_empty(merged) == _without_empty(there):
         return "unchanged"
-    how = _KINDS[kind]
-    body = {"namespace": server.namespace, how.field: merged, **({"name": name} if there else {})}
     verb, place = ("update", (server.namespace, name)) if there else ("create", (server.namespace,))
     with explained(f"{verb} {kind} {name}", server, missing=f"the server does not know {kind}"):
-        # The body is a dict that was checked when it was made: the models would lose what a newer server wrote into an object.
-        getattr(server.service(how.service), f"{verb}_{how.word}")(*place, body, **server.options, _check_input_type=False)
+        call = getattr(server.service(_KINDS[kind].service), f"{verb}_{_KINDS[kind].word}")
+        call(*place, _request(verb, kind, {"namespace": server.namespace, **({"name": name} if there else {})}, merged), **server.options)
     return "updated" if there else "created"
+
+
+def _request(verb: str, kind: str, place: Mapping[str, str], body: Mapping[str, Any]) -> Any:
+    how = _KINDS[kind]
+    make = getattr(core, how.create if verb == "create" else how.update)
+    # The body was checked when it was made. Here it stays a dict: a model would lose what a newer server wrote into the object.
+    return make(**place, **{how.field: body}, _check_type=False)
 
 
 def _merged(there: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:

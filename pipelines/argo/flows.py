@@ -70,6 +70,12 @@ def monitor_template(config: RunConfig = DEFAULT, *, served: str = SERVED) -> An
     )
 
 
+def parameters_of(pipeline: str) -> dict[str, tuple[str, ...]]:
+    """Names of a template's parameters, each with the words it may have; none: any text."""
+    template = {"retrain": retrain_template, "monitor": monitor_template}[pipeline]()
+    return {one.name: tuple(one.get("enum") or ()) for one in template.spec.arguments.parameters}
+
+
 def run_of(pipeline: str, *, name: str, parameters: Mapping[str, str] | None = None, key: str = "") -> Any:
     """The Workflow that runs a pipeline's template with these parameters."""
     given = [workflows.Parameter(name=parameter, value=value) for parameter, value in (parameters or {}).items()]
