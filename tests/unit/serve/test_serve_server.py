@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from sightline.images import PROPERTIES
+from sightline.models.bundle import ModelBundle
 from sightline.serve.protocol import pack_files
 from sightline.store.digest import sha256_bytes
 from tests.unit.serve.tiny_bundle import CLASSES, SIZE_PX, picture, write_bundle
@@ -26,12 +27,13 @@ INFER = "/v2/models/sightline/infer"
 
 
 class Server:
-    def __init__(self, bundle: Path, *extra: str) -> None:
+    def __init__(self, bundle: Path, *extra: str, program: str = "", env: dict[str, str] | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "sightline.serve", "--bundle", str(bundle), "--port", str(self.port), *extra]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        start = ["-c", program] if program else ["-m", "sightline.serve"]
+        command = [sys.executable, *start, "--bundle", str(bundle), "--port", str(self.port), *extra]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
         self.wait_ready()
 
     def wait_ready(self) -> None:
@@ -285,3 +287,93 @@ def test_the_error_drill_fails_about_one_request_in_five_without_telling_more(bu
         assert {body for status, _, body in found if status == 500} == {b'{"error":"internal error (drill)"}'}
     finally:
         assert running.stop() == 0
+
+
+@pytest.fixture
+def ops_server(bundle: Path) -> Iterator[tuple[Server, int]]:
+    """As in a container: a second port for operations."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = Server(bundle, "--metrics-port", str(port), "--track", "route", "--digest", ModelBundle.open(bundle).digest)
+    yield running, port
+    assert running.stop() == 0
+
+
+def test_operations_have_a_port_of_their_own_and_clients_do_not_see_them(ops_server: tuple[Server, int]) -> None:
+    server, port = ops_server
+    for path in ("/metrics", "/observations"):
+        assert server.call("GET", path)[0] == 404
+    for path in ("/v2", "/v2/health/ready", INFER):
+        assert call(port, path)[0] == 404
+    assert call(port, "/observations?after=x")[0] == 400
+    text = call(port, "/metrics")[1].decode()
+    assert ',track="route"} 1\n' in text.split("sightline_ready{", 1)[1]
+
+
+def test_each_request_is_observed_with_its_client_and_what_is_no_clients_is_not(ops_server: tuple[Server, int]) -> None:
+    server, port = ops_server
+    body = json_request(picture(0))
+    server.call("POST", INFER, body, X_Client_Id="ada")
+    server.call("POST", INFER, b"{}", X_Forwarded_For="6.6.6.6, 10.0.0.1")
+    server.call("POST", INFER, body)
+    server.call("POST", INFER, body, X_Sightline_Probe="sentinel")
+    server.call("POST", INFER, body, X_Sightline_Probe="replay", X_Client_Id="ada")
+    page = json.loads(call(port, "/observations?salt=s")[1])
+    assert (page["first"], page["next"], page["version"]) == (
+        1,
+        5,
+        json.loads(server.call("GET", "/v2/models/sightline")[2])["versions"][0],
+    )
+    numbers, _, clients, statuses, latencies = zip(*page["requests"], strict=True)
+    assert (numbers, statuses) == ((1, 2, 3, 4), (200, 400, 200, 200))
+    assert clients[0] == clients[3]
+    assert len(set(clients)) == 3
+    assert "ada" not in clients
+    assert all(latency > 0 for latency in latencies)
+    assert [row[0] for row in json.loads(call(port, "/observations?after=3&salt=s")[1])["requests"]] == [4]
+    assert json.loads(call(port, "/observations?after=3&salt=t")[1])["requests"][0][2] != clients[3]
+
+
+def test_images_that_are_no_clients_are_not_logged(bundle: Path, tmp_path: Path) -> None:
+    running = Server(bundle, "--log", str(tmp_path / "served"))
+    for headers in ({}, {"X_Sightline_Probe": "replay"}, {"X_Sightline_Probe": "sentinel"}):
+        assert running.call("POST", INFER, json_request(picture(0)), **headers)[0] == 200
+    assert running.stop() == 0
+    assert [len(file.read_text().splitlines()) for file in (tmp_path / "served").glob("*.jsonl")] == [1]
+
+
+def test_another_bundle_than_the_named_one_ends_the_server(bundle: Path) -> None:
+    command = [sys.executable, "-m", "sightline.serve", "--bundle", str(bundle), "--port", "0", "--digest", "f" * 64]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 65
+    assert "expected ffffffffffff" in done.stderr
+
+
+def test_the_server_opens_no_file_for_writing(bundle: Path, tmp_path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "def note(event, arguments):\n"
+        "    if event == 'open' and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):\n"
+        "        os.write(2, f'WROTE {arguments[0]}\\n'.encode())\n"
+        "sys.addaudithook(note)\n"
+        "from sightline.serve.server import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    running = Server(bundle, program=program, env=os.environ | {"HOME": "/nowhere", "TMPDIR": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"})
+    assert running.call("POST", INFER, json_request(picture(0)))[0] == 200
+    running.process.send_signal(signal.SIGTERM)
+    _, errors = running.process.communicate(timeout=30)
+    assert running.process.returncode == 0
+    wrote = {line for line in errors.decode().splitlines() if line.startswith("WROTE")} - {"WROTE /dev/null"}
+    assert wrote == set()
+
+
+def call(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
