@@ -18,7 +18,7 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where processes of one pod share batc
 CREDENTIALS = "/var/run/secrets/sightline/s3"
 CONFIG_MAP = "sightline-environment"
 SECRET = "sightline-s3"  # noqa: S105 - the name of a Secret, not its content
-_USER = 65532
+USER = 65532
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ PROFILES: dict[Profile, Resources] = {
     "deploy": Resources("2", "4Gi", "10Gi", timeout_s=6 * 3600, retries=1, steady=True),
 }
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "HOME": SCRATCH,
     "TMPDIR": SCRATCH,
     # A task whose GPUs are chosen when the run starts corrects these two, see sightline.cluster.pool.
@@ -90,7 +90,7 @@ def place(task: PipelineTask, profile: Profile, where: dict[str, Any] | None = N
 
 
 def _isolate(task: PipelineTask, resources: Resources) -> None:
-    kubernetes.set_security_context(task, run_as_user=_USER, run_as_group=_USER, run_as_non_root=True)
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.set_image_pull_policy(task, "IfNotPresent")
     kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=resources.scratch)
     if resources.shm:
@@ -100,7 +100,7 @@ def _isolate(task: PipelineTask, resources: Resources) -> None:
 
 
 def _describe(task: PipelineTask, resources: Resources) -> None:
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         task.set_env_variable(name, value)
     # A run that was started in the user interface has no name of its own; the cluster's addresses are not a matter of the pipeline.
     kubernetes.use_field_path_as_env(task, "SIGHTLINE_RUN_ID", "metadata.labels['pipeline/runid']")

@@ -5,7 +5,6 @@ killed in between leaves two of them, one too many for a moment, and the next `a
 """
 
 import difflib
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator
 from pipelines import cron
 from pipelines._parameters import CHOICES, for_cluster, parameters
 from pipelines.client import SERVICE_ACCOUNT, Server, calling, experiment, upload, version_name
-from pipelines.compilation import compile_pipeline
+from pipelines.compilation import compiled
 from sightline.config.base import Section
 from sightline.config.load import load_config
 from sightline.errors import UsageError
@@ -112,28 +111,46 @@ def read_schedules(folder: Path, *, time_zone: str = "UTC") -> list[Wanted]:
 
 
 def _read(path: Path, time_zone: str) -> Wanted:
-    try:
-        schedule = Schedule.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {error}") from None
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].removeprefix('Value error, ')}" for detail in error.errors()]
-        raise UsageError("\n  - ".join([f"{path}: {len(wrong)} problem(s)", *wrong]), remedy="see schedules/weekly-retrain.yaml") from None
+    schedule = read_schedule(path)
     if schedule.time_zone != time_zone:
         raise UsageError(
             f"{path}: time_zone is {schedule.time_zone}, but the server reads cron in {time_zone}",
             remedy=f"write cron in {time_zone}, or set CRON_SCHEDULE_TIMEZONE of ml-pipeline-scheduledworkflow and pass it as --time-zone",
         )
-    return Wanted(schedule, _fields_of(schedule, path))
+    return declare(schedule, path)
 
 
-def _fields_of(schedule: Schedule, path: Path) -> dict[str, Any]:
+def read_schedule(path: Path) -> Schedule:
+    """One file of the schedules folder.
+
+    Raises:
+        UsageError: the file is wrong, with every problem in it.
+    """
+    try:
+        return Schedule.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {error}") from None
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].removeprefix('Value error, ')}" for detail in error.errors()]
+        raise UsageError("\n  - ".join([f"{path}: {len(wrong)} problem(s)", *wrong]), remedy="see schedules/weekly-retrain.yaml") from None
+
+
+def declare(schedule: Schedule, path: Path = Path("schedule.yaml")) -> Wanted:
+    """A schedule with what its runs get.
+
+    Args:
+        schedule: as declared.
+        path: its file; `config` is relative to it.
+
+    Raises:
+        UsageError: the configuration or a parameter is wrong.
+    """
     config = load_config(path.parent / schedule.config if schedule.config else None, schedule.overrides)
     values = parameters(schedule.pipeline, for_cluster(config))
     _check_parameters(schedule, values, path)
-    return {
+    fields = {
         "pipeline": schedule.pipeline,
-        "version": _current_version(schedule.pipeline),
+        "version": version_name(compiled(schedule.pipeline)[1]),
         "cron": schedule.cron,
         "enabled": schedule.enabled,
         "max_concurrency": schedule.max_concurrency,
@@ -141,6 +158,7 @@ def _fields_of(schedule: Schedule, path: Path) -> dict[str, Any]:
         "service_account": schedule.service_account,
         "parameters": {**values, **schedule.parameters},
     }
+    return Wanted(schedule, fields)
 
 
 def _check_parameters(schedule: Schedule, values: Mapping[str, Any], path: Path) -> None:
@@ -152,11 +170,6 @@ def _check_parameters(schedule: Schedule, values: Mapping[str, Any], path: Path)
             )
         if value not in CHOICES.get(name, (value,)):
             raise UsageError(f"{path}: parameters.{name} is {value!r}, expected one of {', '.join(CHOICES[name])}")
-
-
-def _current_version(pipeline: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="sl-") as folder:
-        return version_name(compile_pipeline(pipeline, Path(folder) / "pipeline.yaml"))
 
 
 def read_existing(server: Server) -> list[Existing]:

@@ -25,6 +25,11 @@ def config_text(config: RunConfig) -> str:
     return _flow(config.model_dump(mode="json", exclude_defaults=True))
 
 
+def parameter_text(value: Any) -> str:
+    """The value of a parameter: a text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _flow(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_quoted(str(key))}: {_flow(item)}" for key, item in value.items()) + "}"

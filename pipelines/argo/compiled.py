@@ -21,13 +21,13 @@ def documents(config: RunConfig = DEFAULT) -> dict[str, list[dict[str, Any]]]:
     """
     from pipelines.argo.drift import event_source, sensor
     from pipelines.argo.flows import monitor_template, retrain_template
-    from pipelines.argo.schedules import cron_workflows
+    from pipelines.argo.schedules import cron_workflows, drift_config
 
     objects = {
         "retrain": [retrain_template(config)],
         "monitor": [monitor_template(config)],
         "schedules": cron_workflows(),
-        "drift": [event_source(), sensor()],
+        "drift": [event_source(), sensor(drift_config())],
     }
     return {name: [document(model) for model in models] for name, models in objects.items()}
 

@@ -2,19 +2,23 @@
 
 from typing import Any
 
-from pipelines.argo.arguments import KEY_DIGITS
+from pipelines.argo.arguments import KEY_DIGITS, config_text
 from pipelines.argo.flows import LABELS, RETRAIN, run_of
 from pipelines.argo.models import core, events, plain
 from pipelines.argo.templates import container_security, pod_security
+from sightline.config.run import RunConfig
 
 NAME = "sightline-drift"
 EVENT = "decision"
 PORT = 12000
 ACCOUNT = "sightline-sensor"
 
+# The Service that Argo Events makes for the webhook, as pods of the same namespace reach it.
+WEBHOOK = f"http://{NAME}-eventsource-svc:{PORT}/drift"
+
 
 def event_source() -> Any:
-    """The webhook that ``monitor.webhook`` names: ``http://sightline-drift-eventsource-svc.<namespace>:12000/drift``."""
+    """The webhook that ``monitor.webhook`` names; who may reach it is a matter of the network policies."""
     webhook = {"endpoint": "/drift", "method": "POST", "port": str(PORT)}
     return events.EventSource(
         # Argo Events has the webhook's own fields beside `filter`; the models, made from protocol buffers, have them one level deeper.
@@ -27,12 +31,17 @@ def event_source() -> Any:
     )
 
 
-def sensor() -> Any:
+def sensor(config: RunConfig | None = None) -> Any:
     """Starts the retrain template when the decision is to retrain.
 
     The run's name is made from the decision's key, as `run_name` does, so that a decision that arrives twice is one run.
+
+    Args:
+        config: what the run starts with; None: the template's configuration.
     """
-    return events.Sensor(**_head("Sensor"), spec=events.SensorSpec(template=_pod(), dependencies=[_dependency()], triggers=[_trigger()]))
+    return events.Sensor(
+        **_head("Sensor"), spec=events.SensorSpec(template=_pod(), dependencies=[_dependency()], triggers=[_trigger(config)])
+    )
 
 
 def _head(kind: str) -> dict[str, Any]:
@@ -56,14 +65,15 @@ def _dependency() -> Any:
     return events.EventDependency(name=EVENT, event_source_name=NAME, event_name=EVENT, filters=events.EventDependencyFilter(data=filters))
 
 
-def _trigger() -> Any:
+def _trigger(config: RunConfig | None) -> Any:
     name = f"{RETRAIN}-{{{{ .Input.body.key | sha256sum | trunc {KEY_DIGITS} }}}}"
+    run = run_of("retrain", name=RETRAIN, parameters={"config": config_text(config)} if config else None)
     return events.Trigger(
         template=events.TriggerTemplate(
             name="retrain",
             k8s=events.StandardK8STrigger(
                 operation="create",
-                source=events.ArtifactLocation(resource=events.K8SResource(**plain(run_of("retrain", name=RETRAIN)))),
+                source=events.ArtifactLocation(resource=events.K8SResource(**plain(run))),
                 parameters=[
                     _parameter(name, "metadata.name"),
                     # Notes for people; nothing of an event from outside becomes an argument of a step.

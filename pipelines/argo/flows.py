@@ -1,22 +1,23 @@
 """The two pipelines as WorkflowTemplates: the same steps and branches as in `pipelines/retrain.py` and `pipelines/monitor.py`."""
 
-import json
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from pipelines._parameters import DEFAULT, SERVED, placement
-from pipelines.argo.arguments import config_text
+from pipelines.argo.arguments import config_text, parameter_text
 from pipelines.argo.models import core, workflows
 from pipelines.argo.steps import STEPS
 from pipelines.argo.templates import pod_security, step_template
 from sightline.config.run import RunConfig
+from sightline.errors import UsageError
 
 RETRAIN, MONITOR = "sightline-retrain", "sightline-monitor"
 EXECUTOR = "sightline-argo-executor"
 LABELS = {"app.kubernetes.io/part-of": "sightline"}
 PRIORITY = "sightline-scheduled"
 APPROVE = "approve"
-_TEMPLATES = {"retrain": RETRAIN, "monitor": MONITOR}
+TEMPLATES = {"retrain": RETRAIN, "monitor": MONITOR}
 
 # One lock for the namespace's registry: two retrainings at once would judge against the same champion, and one result would be stale.
 MUTEX = "sightline-registry"
@@ -76,12 +77,26 @@ def parameters_of(pipeline: str) -> dict[str, tuple[str, ...]]:
     return {one.name: tuple(one.get("enum") or ()) for one in template.spec.arguments.parameters}
 
 
+def check_parameters(pipeline: str, values: Mapping[str, str]) -> None:
+    """Raises a UsageError for a parameter that the template does not have: Argo takes any, and ignores those that nobody reads."""
+    known = parameters_of(pipeline)
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(
+                f"{pipeline} has no parameter '{name}'" + (f", did you mean {near[0]}?" if near else ""),
+                remedy=f"use one of {', '.join(known)}",
+            )
+        if known[name] and value not in known[name]:
+            raise UsageError(f"{name}={value}: expected {' or '.join(known[name])}")
+
+
 def run_of(pipeline: str, *, name: str, parameters: Mapping[str, str] | None = None, key: str = "") -> Any:
     """The Workflow that runs a pipeline's template with these parameters."""
     given = [workflows.Parameter(name=parameter, value=value) for parameter, value in (parameters or {}).items()]
     notes = {"annotations": {"sightline.dev/key": key}} if key else {}
     spec = workflows.WorkflowSpec(
-        workflow_template_ref=workflows.WorkflowTemplateRef(name=_TEMPLATES[pipeline]),
+        workflow_template_ref=workflows.WorkflowTemplateRef(name=TEMPLATES[pipeline]),
         **({"arguments": workflows.Arguments(parameters=given)} if given else {}),
     )
     metadata = core.ObjectMeta(name=name, labels={**LABELS, "sightline.dev/pipeline": pipeline}, **notes)
@@ -184,5 +199,5 @@ def _placement(config: RunConfig) -> list[Any]:
         "tolerations": "Taints that they tolerate, as JSON.",
         "affinity": "Node affinity, as JSON; how spot nodes are preferred without being required.",
     }
-    values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in placement(config).items()}
+    values = {name: parameter_text(value) for name, value in placement(config).items()}
     return [workflows.Parameter(name=name, value=values[name], description=text) for name, text in texts.items()]

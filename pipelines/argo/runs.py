@@ -1,13 +1,12 @@
 """Runs on the Argo server: start, list, logs, approve, stop, retry."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.argo.arguments import config_text, run_name
-from pipelines.argo.flows import APPROVE, parameters_of, run_of
+from pipelines.argo.flows import APPROVE, check_parameters, run_of
 from pipelines.argo.models import plain, workflows
 from pipelines.argo.server import Server, explained
 from sightline.cli.launch import new_run_id
@@ -65,7 +64,7 @@ def submit(
     Raises:
         UsageError: the key already names a run with other parameters, a parameter is not known, or the template does not exist.
     """
-    _check_known(pipeline, parameters or {})
+    check_parameters(pipeline, parameters or {})
     name = run_name(pipeline, key) if key else f"sightline-{pipeline}-{new_run_id()}"
     values = {**({"config": config_text(config)} if config else {}), **(parameters or {})}
     body = run_of(pipeline, name=name, parameters=values, key=key)
@@ -177,20 +176,6 @@ def _unless_taken(create: Any) -> Any:
         if error.status == 409:
             return None
         raise
-
-
-def _check_known(pipeline: str, values: Mapping[str, str]) -> None:
-    # Argo takes any parameter and ignores those that no template reads.
-    known = parameters_of(pipeline)
-    for name, value in values.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(
-                f"{pipeline} has no parameter '{name}'" + (f", did you mean {near[0]}?" if near else ""),
-                remedy=f"use one of {', '.join(known)}",
-            )
-        if known[name] and value not in known[name]:
-            raise UsageError(f"{name}={value}: expected {' or '.join(known[name])}")
 
 
 def _check_same(found: Mapping[str, Any], values: Mapping[str, str], key: str) -> None:

@@ -3,12 +3,10 @@
 import json
 from typing import Any
 
-from pipelines._placement import _ENVIRONMENT as ENVIRONMENT
-from pipelines._placement import CONFIG_MAP, CREDENTIALS, PROFILES, SCRATCH, SECRET, Resources
+from pipelines._placement import CONFIG_MAP, CREDENTIALS, ENVIRONMENT, PROFILES, SCRATCH, SECRET, SHARED_MEMORY, USER, Resources
 from pipelines.argo.models import core, workflows
 from pipelines.argo.steps import RETRY_EXIT_CODES, SCRATCH_OUTPUTS, ArgoStep, image_of
 
-USER = 65532
 QUEUE = "sightline"
 OUTPUTS = f"{SCRATCH}/{SCRATCH_OUTPUTS}"
 RETRY_EXPRESSION = f"lastRetry.status == 'Error' or asInt(lastRetry.exitCode) in {list(RETRY_EXIT_CODES)}"
@@ -72,7 +70,7 @@ def _container(step: ArgoStep, resources: Resources) -> Any:
         core.VolumeMount(name="credentials", mount_path=CREDENTIALS, read_only=True),
     ]
     if resources.shm:
-        mounts.append(core.VolumeMount(name="shm", mount_path="/dev/shm"))  # noqa: S108 - a volume of the pod
+        mounts.append(core.VolumeMount(name="shm", mount_path=SHARED_MEMORY))
     return core.Container(
         # Named, because Argo cannot read an image's own entry point without the right to pull it.
         command=["sightline", "step", step.name],
@@ -90,8 +88,9 @@ def _container(step: ArgoStep, resources: Resources) -> Any:
 
 
 def _environment(step: ArgoStep) -> list[Any]:
-    gpus = "{{workflow.parameters.gpus}}" if step.pool else "0"
-    placed = {"SIGHTLINE_NUM_GPUS": gpus} | ({} if step.pool else {"SIGHTLINE_POOL": "cpu"})
+    gpus = "workflow.parameters.gpus"
+    # For the cost of the step: a pod without GPUs belongs to the other pool, whatever node it is on.
+    placed = {"SIGHTLINE_NUM_GPUS": f"{{{{{gpus}}}}}", "SIGHTLINE_POOL": f"{{{{={gpus} == '0' ? 'cpu' : 'gpu'}}}}"} if step.pool else {}
     return [core.EnvVar(name=name, value=value) for name, value in {**ENVIRONMENT, **placed}.items()]
 
 

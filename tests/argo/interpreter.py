@@ -219,6 +219,8 @@ def replaced(value: Any, variables: Mapping[str, str], *, strict: bool = False) 
 
     def one(tag: re.Match[str]) -> str:
         name = tag[1].strip()
+        if name.startswith("="):
+            return go_quoted(_chosen(name[1:], variables))
         if name in variables:
             return go_quoted(variables[name])
         if strict:
@@ -229,6 +231,14 @@ def replaced(value: Any, variables: Mapping[str, str], *, strict: bool = False) 
         return json.loads(re.sub(r"\{\{(.*?)\}\}", one, json.dumps(value, ensure_ascii=False)))
     except json.JSONDecodeError as error:
         raise TemplateError(f"cannot finish template replacement because the result was invalid JSON: {error}") from error
+
+
+def _chosen(expression: str, variables: Mapping[str, str]) -> str:
+    """`name == 'word' ? 'this' : 'that'`, the only kind of expression tag that the templates have."""
+    match = re.fullmatch(r"([a-z._]+) == '(\w+)' \? '(\w+)' : '(\w+)'", expression)
+    if not match or match[1] not in variables:
+        raise TemplateError(f"not part of the subset: {expression}")
+    return match[3] if variables[match[1]] == match[2] else match[4]
 
 
 def evaluate(expression: str, names: Mapping[str, Any]) -> Any:

@@ -117,7 +117,7 @@ def known_variables(document: Document) -> Iterator[str]:
     parameters = {f"workflow.parameters.{one['name']}" for one in document["spec"]["arguments"]["parameters"]}
     for template in _pods(document):
         inputs = {f"inputs.parameters.{one['name']}" for one in template["inputs"]["parameters"]}
-        unknown = set(_VARIABLE.findall(str(template))) - parameters - inputs - _GLOBALS
+        unknown = {name for name in _VARIABLE.findall(str(template)) if not name.startswith("=")} - parameters - inputs - _GLOBALS
         if unknown:
             yield f"{template['name']}: nobody fills in {', '.join(sorted(unknown))}"
 

@@ -197,7 +197,10 @@ def test_the_pods_of_training_get_what_the_parameters_say(run):
         "containers": [{"name": "main", "resources": {"requests": amount, "limits": amount}}],
     }
     assert attempt.environment["SIGHTLINE_NUM_GPUS"] == "2"
-    assert flow.nodes["ingest"].attempts[0].environment["SIGHTLINE_NUM_GPUS"] == "0"
+    assert attempt.environment["SIGHTLINE_POOL"] == "gpu"
+    other = flow.nodes["ingest"].attempts[0].environment
+    assert (other["SIGHTLINE_NUM_GPUS"], other["SIGHTLINE_POOL"]) == ("0", "cpu")
+    assert run().nodes["train"].attempts[0].environment["SIGHTLINE_POOL"] == "cpu", "without GPUs it belongs to the other pool"
 
 
 def test_the_interpreter_refuses_what_it_does_not_know():

@@ -66,15 +66,15 @@ def test_everything_is_created_once_and_then_left_alone(server, everything, doub
 
 
 def test_what_differs_is_changed_and_what_others_wrote_stays(applied, everything, double):
-    cron = double.objects["cron-workflows", "sightline-retrain"]
+    cron = double.objects["cron-workflows", "weekly-retrain"]
     cron["spec"]["suspend"] = True
     cron["status"] = {"lastScheduledTime": "2026-11-01T02:00:00Z"}
     cron["metadata"]["labels"]["team"] = "vision"
     cron["spec"]["schedules"] = ["0 5 * * *"]
     changes = apply(applied, everything)
-    assert [name for name, change in changes.items() if change == "updated"] == ["CronWorkflow/sightline-retrain"]
-    now = double.objects["cron-workflows", "sightline-retrain"]
-    assert now["spec"]["schedules"] == ["0 2 * * 1"]
+    assert [name for name, change in changes.items() if change == "updated"] == ["CronWorkflow/weekly-retrain"]
+    now = double.objects["cron-workflows", "weekly-retrain"]
+    assert now["spec"]["schedules"] == ["0 3 * * 1"]
     assert now["spec"]["suspend"] is True, "a person suspended it; that is not for us to change"
     assert now["status"] == {"lastScheduledTime": "2026-11-01T02:00:00Z"}
     assert now["metadata"]["labels"]["team"] == "vision"
@@ -90,10 +90,10 @@ def test_an_object_that_somebody_else_changes_at_the_same_moment_is_not_overwrit
 
 
 def test_an_object_is_removed_and_then_is_not_there(applied):
-    remove(applied, "CronWorkflow", "sightline-retrain")
-    assert read(applied, "CronWorkflow", "sightline-retrain") is None
-    with pytest.raises(UsageError, match="there is no CronWorkflow sightline-retrain"):
-        remove(applied, "CronWorkflow", "sightline-retrain")
+    remove(applied, "CronWorkflow", "weekly-retrain")
+    assert read(applied, "CronWorkflow", "weekly-retrain") is None
+    with pytest.raises(UsageError, match="there is no CronWorkflow weekly-retrain"):
+        remove(applied, "CronWorkflow", "weekly-retrain")
 
 
 def test_a_key_starts_one_run_however_often_it_is_used(applied, double):

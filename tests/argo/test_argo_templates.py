@@ -13,12 +13,15 @@ from argo_workflows.exceptions import ApiTypeError
 import components
 from pipelines.argo.arguments import config_text, run_name
 from pipelines.argo.compiled import FOLDER, document, documents, render
+from pipelines.argo.drift import WEBHOOK
 from pipelines.argo.flows import APPROVE, retrain_template
 from pipelines.argo.models import events, plain, unknown_keys, workflows
 from pipelines.argo.schedules import cron_workflow
 from pipelines.argo.steps import STEPS, image_of
+from pipelines.schedules import Schedule
 from sightline.config.load import parse_config
 from sightline.config.run import RunConfig
+from sightline.errors import UsageError
 from tests.argo.policy import RULES, problems
 
 MODELS = {
@@ -61,8 +64,8 @@ def task(body, name):
 
 def test_there_are_two_templates_two_schedules_and_the_drift_trigger(objects):
     assert sorted(objects) == [
-        "CronWorkflow/sightline-monitor",
-        "CronWorkflow/sightline-retrain",
+        "CronWorkflow/hourly-monitor",
+        "CronWorkflow/weekly-retrain",
         "EventSource/sightline-drift",
         "Sensor/sightline-drift",
         "WorkflowTemplate/sightline-monitor",
@@ -166,19 +169,52 @@ def test_a_run_that_waits_for_a_person_is_never_resumed_by_the_clock(retrain):
     assert pod(retrain, APPROVE)["suspend"] == {}
 
 
-def test_schedules_never_overlap_and_state_their_time_zone(objects):
-    for name in ("retrain", "monitor"):
-        spec = objects[f"CronWorkflow/sightline-{name}"]["spec"]
+def test_the_schedules_that_git_declares_never_overlap_and_state_their_time_zone(objects):
+    for name, pipeline, minutes in (("weekly-retrain", "retrain", "0 3 * * 1"), ("hourly-monitor", "monitor", "15 * * * *")):
+        spec = objects[f"CronWorkflow/{name}"]["spec"]
         assert "schedule" not in spec
-        assert len(spec["schedules"]) == 1
-        assert (spec["timezone"], spec["concurrencyPolicy"]) == ("Etc/UTC", "Forbid")
+        assert (spec["schedules"], spec["timezone"], spec["concurrencyPolicy"]) == ([minutes], "UTC", "Forbid")
         assert spec["startingDeadlineSeconds"] > 0
-        assert spec["workflowSpec"] == {"workflowTemplateRef": {"name": f"sightline-{name}"}}
+        assert spec["workflowSpec"]["workflowTemplateRef"] == {"name": f"sightline-{pipeline}"}
 
 
-def test_a_schedule_may_be_declared_without_being_started():
-    spec = plain(cron_workflow("sightline-retrain", "0 2 * * 1", timezone="Europe/Berlin", starting_deadline_s=60, suspended=True))["spec"]
-    assert (spec["suspend"], spec["timezone"]) == (True, "Europe/Berlin")
+def argument(workflow_spec, name):
+    return next(one["value"] for one in workflow_spec["arguments"]["parameters"] if one["name"] == name)
+
+
+def test_the_schedule_that_may_retrain_tells_the_drift_trigger_and_the_retraining_reads_the_same_images(objects):
+    looks = objects["CronWorkflow/hourly-monitor"]["spec"]["workflowSpec"]
+    assert parse_config(argument(looks, "config"), (), origin="text").monitor.webhook == WEBHOOK
+    assert argument(looks, "served") == "s3://sightline/served"
+    trigger = objects["Sensor/sightline-drift"]["spec"]["triggers"][0]["template"]["k8s"]
+    config = parse_config(argument(trigger["source"]["resource"]["spec"], "config"), (), origin="text")
+    assert (config.ingest.source, config.monitor.webhook) == ("s3://sightline/data/images", "")
+
+
+def schedule(**fields):
+    return Schedule.model_validate({"name": "nightly", "pipeline": "retrain", "cron": "0 0 2 * * *", **fields})
+
+
+def test_a_schedule_that_does_not_fire_is_declared_and_suspended():
+    spec = plain(cron_workflow(schedule(enabled=False, time_zone="Europe/Berlin")))["spec"]
+    assert (spec["suspend"], spec["timezone"], spec["schedules"]) == (True, "Europe/Berlin", ["0 2 * * *"])
+
+
+def test_a_schedule_without_changes_runs_with_what_the_template_says():
+    assert plain(cron_workflow(schedule()))["spec"]["workflowSpec"] == {"workflowTemplateRef": {"name": "sightline-retrain"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cron": "30 0 2 * * *"}, "second 30"),
+        ({"parameters": {"gpu": "1"}}, "did you mean gpus"),
+        ({"overrides": ["ingest.source=./x"]}, "cannot reach"),
+    ],
+)
+def test_a_schedule_that_argo_cannot_keep_is_refused(fields, message):
+    with pytest.raises(UsageError, match=message):
+        cron_workflow(schedule(**fields))
 
 
 def test_drift_starts_a_run_whose_name_is_the_one_that_the_same_key_has_everywhere(objects):
@@ -189,7 +225,7 @@ def test_drift_starts_a_run_whose_name_is_the_one_that_the_same_key_has_everywhe
     prefix, expression = name["src"]["dataTemplate"].split("{{")
     assert expression.strip(" }") == ".Input.body.key | sha256sum | trunc 16"
     assert prefix + hashlib.sha256(b"drift-1").hexdigest()[:16] == run_name("retrain", "drift-1")
-    assert trigger["source"]["resource"]["spec"] == {"workflowTemplateRef": {"name": "sightline-retrain"}}
+    assert trigger["source"]["resource"]["spec"]["workflowTemplateRef"] == {"name": "sightline-retrain"}
 
 
 def test_the_sensor_listens_to_decisions_to_retrain_only(objects):
