@@ -1,7 +1,9 @@
 """A job of several machines in the store: its files by content, put there once, fetched once per node, verified on the way."""
 
 import fcntl
+import logging
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from sightline.errors import DataError
+from sightline.errors import DataError, SightlineError
 from sightline.store.code import code_digest
 from sightline.store.digest import sha256_bytes, sha256_file, sha256_value
 from sightline.store.objects import ObjectStore, open_store
@@ -18,6 +20,7 @@ from sightline.store.steps import Step
 _JOB = "job.json"
 _INPUTS = "inputs"
 _INPUT = re.compile(rf"{_INPUTS}/([0-9a-f]{{64}})")
+_LOG = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -33,10 +36,16 @@ def job_place(jobs: str, key: str) -> str:
 
 
 def remove_job(place: str) -> None:
-    """Deletes everything at the place; what is not there is fine."""
-    store = open_store(place)
-    for key in store.list():
-        store.delete(key)
+    """Deletes everything at the place; what is not there is fine, and what cannot be deleted is only said in the log."""
+    if "://" not in place:
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    try:
+        store = open_store(place)
+        for key in store.list():
+            store.delete(key)
+    except SightlineError as error:
+        _LOG.warning("%s was not cleaned up: %s", place, error)
 
 
 @dataclass(frozen=True)

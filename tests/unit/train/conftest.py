@@ -6,6 +6,5 @@ from sightline.config.store import StoreConfig
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     root = tmp_path_factory.mktemp("store")
-    return StoreConfig(
-        cache=str(root / "cache"), registry=str(root / "registry"), runs=str(root / "runs"), tracking=f"sqlite:///{root}/ml.db"
-    )
+    places = {name: str(root / name) for name in ("cache", "registry", "runs", "jobs")}
+    return StoreConfig(**places, tracking=f"sqlite:///{root}/ml.db")

@@ -117,8 +117,8 @@ def test_control_a_resume_that_loses_the_optimisers_moments_is_seen(dataset, uni
 
 @pytest.mark.slow
 def test_sigterm_ends_the_step_with_143_and_the_next_attempt_goes_on_and_cleans_up(dataset, uninterrupted, tmp_path, monkeypatch):
-    folders = {"cache": "cache", "registry": "registry", "runs": "runs", "jobs": "jobs"}
-    store = StoreConfig(**{name: str(tmp_path / path) for name, path in folders.items()}, tracking="http://127.0.0.1:9")
+    places = {name: str(tmp_path / name) for name in ("cache", "registry", "runs", "jobs")}
+    store = StoreConfig(**places, tracking="http://127.0.0.1:9")
     arguments = {"dataset": str(dataset.artifact.folder), "tuned": "", "run_id": "r", "output": str(tmp_path / "model")}
     code = (
         "import os\nfrom sightline.config.store import StoreConfig\nfrom sightline.config.train import TrainConfig\n"

@@ -27,7 +27,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture
 def store(tmp_path):
-    return StoreConfig(cache=str(tmp_path / "cache"), registry=str(tmp_path / "r"), runs=str(tmp_path / "runs"), tracking="")
+    return StoreConfig(**{name: str(tmp_path / name) for name in ("cache", "registry", "runs", "jobs")}, tracking="")
 
 
 def trial(number: int, accuracy: float | None, *, stopped: bool = False, failed: str = "") -> Trial:
