@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sightline import __version__
+from sightline.cli import cluster
 from sightline.cli.display import emit
 
 app = typer.Typer(
@@ -64,6 +65,40 @@ def run(config: ConfigFile, *, overrides: Overrides = None, as_json: AsJson = Fa
     raise typer.Exit(command.run(load_config(config, overrides or ()), as_json=as_json))
 
 
+@app.command(
+    epilog="Example: sightline step train --run-id r1 --input dataset=s3://bucket/cache/ingest/KEY --config sightline.yaml --outputs out"
+)
+def step(
+    name: Annotated[str, typer.Argument(help="ingest, tune, train, gate, compile, deploy, monitor, reject or report.")],
+    *,
+    outputs: Annotated[Path, typer.Option(help="Folder for three files: artifact (its address), outcome (a word), headline.")],
+    run_id: Annotated[str, typer.Option(help="The run that this belongs to; default: SIGHTLINE_RUN_ID.")] = "",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=URI", help="A committed artifact, a folder or s3://…; may be given several times."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A sightline.yaml.")] = None,
+    config_text: Annotated[str, typer.Option(help="The configuration itself as YAML, whole or in part, instead of --config.")] = "",
+    stage: Annotated[str, typer.Option(help="gate: trained or compiled.")] = "",
+    served: Annotated[str, typer.Option(help="monitor: the served log, a folder or s3://….")] = "",
+    state: Annotated[str, typer.Option(help="report: how the workflow ended, e.g. Succeeded, Failed or Error.")] = "",
+    error: Annotated[str, typer.Option(help="report: what the scheduler says about a failure.")] = "",
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Runs one step by itself, as a scheduler does; its outcome goes into files and is never an exit code of its own."""
+    from sightline.cli import step as command
+    from sightline.config.load import load_config, parse_config
+
+    if config and config_text:
+        raise typer.BadParameter("give --config or --config-text, not both")
+    changes = overrides or ()
+    loaded = parse_config(config_text, changes, origin="--config-text") if config_text else load_config(config, changes)
+    options = {"stage": stage, "served": served, "state": state, "error": error}
+    request = command.Request(name=name, run_id=run_id, inputs=tuple(inputs or ()), options=options, outputs=outputs)
+    raise typer.Exit(command.step_command(request, loaded, as_json=as_json))
+
+
 @app.command(epilog="Example: sightline init --data ./images > sightline.yaml")
 def init(data: Annotated[Path, typer.Option(help="Folder with one sub-folder of images per class.")]) -> None:
     """Looks at a folder of images and prints a configuration for it."""
@@ -74,7 +109,7 @@ def init(data: Annotated[Path, typer.Option(help="Folder with one sub-folder of 
 
 @data_app.command(epilog="Example: sightline data check ./images --json")
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder with one sub-folder of images per class.")],
+    source: Annotated[str, typer.Argument(help="Folder with one sub-folder of images per class, or s3://bucket/prefix.")],
     *,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -82,13 +117,31 @@ def check(
     """Counts, formats, damaged files, duplicates and the leaks that a random split would have."""
     from sightline.cli import data as command
     from sightline.config.load import load_config
+    from sightline.data.trees import resolved_source
 
-    config = load_config(None, [*(overrides or ()), f"ingest.source={folder.resolve()}"])
+    config = load_config(None, [*(overrides or ()), f"ingest.source={resolved_source(source)}"])
     report = command.check(config.ingest)
     if as_json:
         emit(report.model_dump(mode="json"))
     else:
         sys.stdout.write(command.describe(report))
+
+
+@data_app.command(epilog="Example: sightline data push ./images s3://sightline/data/parts")
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder with one sub-folder of images per class.")],
+    target: Annotated[str, typer.Argument(help="s3://bucket/prefix; the endpoint comes from AWS_ENDPOINT_URL.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Uploads images to a bucket with their SHA-256; what is there already stays. Then set ingest.source to the bucket."""
+    from sightline.cli import data as command
+
+    done = command.push(folder, target)
+    if as_json:
+        emit(done.model_dump(mode="json"))
+    else:
+        sys.stdout.write(command.describe_push(done))
 
 
 @gate_app.command("plan", epilog="Example: sightline gate plan sightline.yaml --churn 0.05")
@@ -158,7 +211,7 @@ def gate_run(
 
 
 Verdicts = Annotated[Path, typer.Argument(help="A verdict's folder.")]
-Registry = Annotated[str, typer.Option(help="The registry (store.registry).")]
+Registry = Annotated[str, typer.Option(help="The registry, a folder or s3://… (store.registry).")]
 Who = Annotated[str, typer.Option(help="The person who answers for it.")]
 Why = Annotated[str, typer.Option(help="The reason, in a few words.")]
 
@@ -211,6 +264,43 @@ def audit(
         sys.stdout.write(command.describe_audit(made))
 
 
+@app.command(epilog='Example: sightline approve --run 20260131-120000 --who Ada --why "checked 50 parts"')
+def approve(
+    verdict: Annotated[str, typer.Argument(help="A verdict on a compiled model, a folder or s3://…; or give --run.")] = "",
+    *,
+    run_id: Annotated[str, typer.Option("--run", help="The run that waits.")] = "",
+    who: Who,
+    why: Why,
+    runs: Annotated[str, typer.Option(help="Where runs are kept, a folder or s3://… (store.runs).")] = "runs",
+    registry: Registry = "runs/registry",
+    as_json: AsJson = False,
+) -> None:
+    """Records that a person lets this model be deployed; a run with deploy.approval=required waits for it."""
+    from sightline.cli import approve as command
+
+    made = command.approve(verdict, run_id=run_id, runs=runs, registry=registry, who=who, why=why)
+    if as_json:
+        emit(made)
+    else:
+        sys.stdout.write(command.describe(made))
+
+
+@app.command(epilog="Example: sightline triton runs/registry/models/DIGEST --output ./triton --tag 25.12")
+def triton(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a compiled bundle.")],
+    *,
+    output: Annotated[Path, typer.Option(help="The model repository; other models in it stay.")],
+    variant: Annotated[str, typer.Option(help="A TensorRT or ONNX Runtime variant; default: the one that ships.")] = "",
+    name: Annotated[str, typer.Option(help="The model's name in URLs.")] = "sightline",
+    tag: Annotated[str, typer.Option(help="Release of Triton that serves a plan; its TensorRT must be the one that built it.")] = "25.12",
+) -> None:
+    """Writes a compiled model as a model repository for Triton Inference Server."""
+    from sightline.cli import triton as command
+
+    folder = command.export(bundle, output=output, variant=variant, name=name, tag=tag)
+    sys.stdout.write(f"{folder}\n")
+
+
 @config_app.command()
 def show(
     config: Annotated[Path | None, typer.Argument(help="A sightline.yaml; without it, the defaults.")] = None,
@@ -231,10 +321,24 @@ def schema() -> None:
     emit(RunConfig.model_json_schema())
 
 
+@app.command(epilog="Example: sightline cost 20260131-120000-77 --prices prices.yaml --runs s3://bucket/runs")
+def cost(
+    run_id: Annotated[str, typer.Argument(help="The run.")],
+    *,
+    prices: Annotated[str, typer.Option(help="YAML file with the price of each pool per hour (cluster.prices).")],
+    runs: Annotated[str, typer.Option(help="Where the runs' records are, a folder or s3://… (store.runs).")] = "runs",
+    as_json: AsJson = False,
+) -> None:
+    """What a run cost: seconds, GPU-minutes and money of every step; steps without a price are named, never counted as 0."""
+    from sightline.cli import cost as command
+
+    raise typer.Exit(command.cost_command(run_id, prices=prices, runs=runs, as_json=as_json))
+
+
 @app.command(epilog="Example: sightline champions --json")
 def champions(
     *,
-    registry: Annotated[Path, typer.Option(help="The registry folder (store.registry).")] = Path("runs/registry"),
+    registry: Registry = "runs/registry",
     as_json: AsJson = False,
 ) -> None:
     """Who was champion when."""
@@ -250,7 +354,7 @@ def champions(
 @app.command(epilog="Example: sightline rollback --registry runs/registry")
 def rollback(
     *,
-    registry: Annotated[Path, typer.Option(help="The registry folder (store.registry).")] = Path("runs/registry"),
+    registry: Registry = "runs/registry",
     as_json: AsJson = False,
 ) -> None:
     """Makes the previous champion champion again."""
@@ -263,10 +367,29 @@ def rollback(
         sys.stdout.write(command.describe([champion]))
 
 
+@app.command(epilog="Example: sightline verify --registry s3://bucket/registry --cache s3://bucket/cache")
+def verify(
+    *,
+    registry: Annotated[str, typer.Option(help="A registry, a folder or s3://… (store.registry).")] = "",
+    cache: Annotated[str, typer.Option(help="Finished steps, a folder or s3://… (store.cache).")] = "",
+    delete_damaged: Annotated[bool, typer.Option("--delete-damaged", help="Delete damaged finished steps; they run again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Reads everything that is kept and names what is not as it was written (exit code 65)."""
+    from sightline.cli import verify as command
+
+    found = command.verify(registry, cache, delete_damaged=delete_damaged)
+    if as_json:
+        emit(found)
+    else:
+        sys.stdout.write(command.describe(found))
+    command.close(found)
+
+
 @app.command(epilog="Example: sightline serve --port 8080")
 def serve(
     *,
-    registry: Annotated[Path, typer.Option(help="The registry folder (store.registry).")] = Path("runs/registry"),
+    registry: Registry = "runs/registry",
     host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to bind to.")] = 8080,
     log: Annotated[Path, typer.Option(help="Folder for the log of served images, which `sightline monitor` reads.")] = Path("runs/served"),
@@ -281,7 +404,7 @@ def serve(
 def monitor(
     config: ConfigFile,
     *,
-    served: Annotated[Path, typer.Option(help="Folder of the server's log.")] = Path("runs/served"),
+    served: Annotated[str, typer.Option(help="The server's log, a folder or s3://bucket/prefix.")] = "runs/served",
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -290,3 +413,6 @@ def monitor(
     from sightline.config.load import load_config
 
     raise typer.Exit(command.monitor(load_config(config, overrides or ()), served=served, as_json=as_json))
+
+
+cluster.add_to(app)

@@ -93,5 +93,10 @@ def anchor(ledger: Ledger) -> Champion | None:
     return champion
 
 
+def num_audits(root: str) -> int:
+    """How many audits the registry holds, each record verified to follow the one before; DataError when one was altered or is missing."""
+    return len(_chain(root).all())
+
+
 def _chain(root: str) -> Chain[Audit]:
     return Chain(open_store(root), "audits/", Audit)

@@ -178,6 +178,11 @@ def record_look(root: str, look: Look) -> Looks:
     raise TemporaryError(f"another look was recorded first, {_ATTEMPTS} times", remedy="run the gate again")
 
 
+def num_looks(root: str) -> int:
+    """How many looks the registry holds, each record verified to follow the one before; DataError when one was altered or is missing."""
+    return len(Chain(open_store(root), _ENTRIES, _Entry).all())
+
+
 class _Odometer:
     """The looks of a registry.
 

@@ -19,6 +19,7 @@ from sightline.errors import DataError, UsageError
 from sightline.images import ImageRefusedError
 from sightline.ingest.step import run
 from sightline.store.digest import sha256_bytes
+from tests.s3 import running_s3
 
 CONFIG = {"group_by": ("lot",), "min_images_per_class": 2}
 
@@ -26,24 +27,9 @@ CONFIG = {"group_by": ("lot",), "min_images_per_class": 2}
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[object]:
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    values = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="images")
-        yield client
-    server.stop()
+    with running_s3():
+        yield boto3.client("s3")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pushed(bucket, made: Path) -> str:
-    uri = f"s3://images/{uuid.uuid4().hex}"
+    uri = f"s3://bucket/{uuid.uuid4().hex}"
     push(made, uri, lambda _: None)
     return uri
 
@@ -93,10 +79,10 @@ def test_images_are_read_again_by_their_location_and_verified(pushed: str, made:
     images = list(zip(samples["location"], samples["sample_id"], strict=True))
     assert [sha256_bytes(data) for data in read_images(images) if isinstance(data, bytes)] == list(samples["sample_id"])
     location, sample_id = images[0]
-    bucket.put_object(Bucket="images", Key=location.removeprefix("s3://images/"), Body=b"other")
+    bucket.put_object(Bucket="bucket", Key=location.removeprefix("s3://bucket/"), Body=b"other")
     with pytest.raises(DataError, match="altered"):
         read_image(location, sample_id)
-    bucket.delete_object(Bucket="images", Key=location.removeprefix("s3://images/"))
+    bucket.delete_object(Bucket="bucket", Key=location.removeprefix("s3://bucket/"))
     assert "not found" in str(next(read_images([(location, sample_id)])))
 
 
@@ -113,7 +99,7 @@ def test_one_new_object_costs_one_read_before_the_work_starts(pushed: str, made:
     tree = BucketTree(pushed, notes=str(tmp_path / "notes"))
     paths = [path for path, _ in tree.paths()[0]]
     tree.remember(dict.fromkeys(paths, "0" * 64))
-    bucket.put_object(Bucket="images", Key=f"{pushed.removeprefix('s3://images/')}/{paths[0]}", Body=b"new content")
+    bucket.put_object(Bucket="bucket", Key=f"{pushed.removeprefix('s3://bucket/')}/{paths[0]}", Body=b"new content")
     known = BucketTree(pushed, notes=str(tmp_path / "notes")).known_digests()
     assert set(paths) - set(known) == {paths[0]}
 
@@ -130,11 +116,11 @@ def test_notes_that_lie_do_not_reach_a_model(pushed: str, tmp_path: Path) -> Non
 def test_an_object_that_changes_after_it_was_listed_is_refused(pushed: str, bucket, change: str, reason: str) -> None:
     tree = BucketTree(pushed)
     path = tree.paths()[0][0][0]
-    key = f"{pushed.removeprefix('s3://images/')}/{path}"
+    key = f"{pushed.removeprefix('s3://bucket/')}/{path}"
     if change == "delete":
-        bucket.delete_object(Bucket="images", Key=key)
+        bucket.delete_object(Bucket="bucket", Key=key)
     else:
-        bucket.put_object(Bucket="images", Key=key, Body=b"another image")
+        bucket.put_object(Bucket="bucket", Key=key, Body=b"another image")
     with pytest.raises(ImageRefusedError) as refused:
         tree.read(path, 10**9)
     assert refused.value.reason == reason
@@ -143,8 +129,8 @@ def test_an_object_that_changes_after_it_was_listed_is_refused(pushed: str, buck
 @pytest.mark.parametrize("metadata", [True, False])
 def test_a_flipped_bit_on_the_way_is_noticed(bucket, metadata: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     prefix, data = uuid.uuid4().hex, b"x" * 5000
-    bucket.put_object(Bucket="images", Key=f"{prefix}/a/b.jpg", Body=data, Metadata={"sha256": sha256_bytes(data)} if metadata else {})
-    tree = BucketTree(f"s3://images/{prefix}")
+    bucket.put_object(Bucket="bucket", Key=f"{prefix}/a/b.jpg", Body=data, Metadata={"sha256": sha256_bytes(data)} if metadata else {})
+    tree = BucketTree(f"s3://bucket/{prefix}")
     assert tree.read("a/b.jpg", 10**6) == data
     original = tree._client.get_object
 
@@ -163,8 +149,8 @@ def test_1200_keys_with_odd_names_are_listed_exactly_and_lead_nowhere_else(bucke
     bad = {"../up.jpg", "b/../../etc/x.jpg", "b//x.jpg", "b/./x.jpg"}
     left_out = {"root.jpg", "b/.hidden.jpg", ".git/x.jpg", "masks/m.png", "c/"}
     for key in good | bad | left_out | {"b/notes.txt"}:
-        bucket.put_object(Bucket="images", Key=f"{prefix}/{key}", Body=b"")
-    files, refusals = BucketTree(f"s3://images/{prefix}").paths(("masks",))
+        bucket.put_object(Bucket="bucket", Key=f"{prefix}/{key}", Body=b"")
+    files, refusals = BucketTree(f"s3://bucket/{prefix}").paths(("masks",))
     assert {path for path, _ in files} == good
     assert dict(files)["b/deep/er/x.webp"] == "b"
     assert {refusal.path: refusal.reason for refusal in refusals} == {**dict.fromkeys(bad, "bad-name"), "b/notes.txt": "not-an-image"}
@@ -172,7 +158,7 @@ def test_1200_keys_with_odd_names_are_listed_exactly_and_lead_nowhere_else(bucke
 
 def test_pushing_again_uploads_what_changed_only(bucket, made: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "images"))
-    uri = f"s3://images/{uuid.uuid4().hex}"
+    uri = f"s3://bucket/{uuid.uuid4().hex}"
     first = push(folder, uri, lambda _: None)
     next(folder.rglob("*.jpg")).write_bytes(b"changed")
     second = push(folder, uri, lambda _: None)

@@ -11,28 +11,15 @@ from sightline.monitor.sample import read_served
 from sightline.serve import served_log
 from sightline.serve.served_log import Served, ServedLog
 from sightline.store.objects import S3Store, open_store
+from tests.s3 import running_s3
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[None]:
+def bucket() -> Iterator[object]:
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    values = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="served")
-        yield
-    server.stop()
+    with running_s3():
+        yield boto3.client("s3")
 
 
 def served(number: int) -> Served:
@@ -50,7 +37,7 @@ def write(place: str, numbers: range) -> ServedLog:
 
 def test_what_is_logged_to_a_bucket_is_what_the_monitor_reads(bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served_log, "_SEGMENT_IMAGES", 10)
-    place = f"s3://served/{uuid.uuid4().hex}"
+    place = f"s3://bucket/{uuid.uuid4().hex}"
     write(place, range(25))
     assert len(open_store(place).list()) == 3
     found = read_served(place, model="m", max_images=100)
@@ -60,7 +47,7 @@ def test_what_is_logged_to_a_bucket_is_what_the_monitor_reads(bucket, monkeypatc
 def test_an_old_segment_is_uploaded_although_it_is_not_full(bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served_log, "_SEGMENT_S", 0.2)
     monkeypatch.setattr(served_log, "_FLUSH_S", 0.1)
-    place = f"s3://served/{uuid.uuid4().hex}"
+    place = f"s3://bucket/{uuid.uuid4().hex}"
     log = ServedLog(place, model="m", track="stable")
     log.put(served(1))
     deadline = time.monotonic() + 10
@@ -76,7 +63,7 @@ def test_images_that_cannot_be_uploaded_are_counted(bucket) -> None:
 
 
 def test_the_monitor_reads_the_newest_objects_only(bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = f"s3://served/{uuid.uuid4().hex}"
+    place = f"s3://bucket/{uuid.uuid4().hex}"
     store = open_store(place)
     for day in range(1, 11):
         for part in range(20):
