@@ -27,14 +27,22 @@ def run(pipeline: BaseComponent, arguments: dict[str, object], *, folder: Path) 
     try:
         # Our steps cache by content, which kfp's cache cannot see. workspace_root stays unset: kfp deletes that folder after each run.
         local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(scratch), enable_caching=False)
-        _forget_environment(pipeline)
+        _without_placement(pipeline)
         pipeline(**arguments)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(os.environ.pop("TMPDIR"), ignore_errors=True)
 
 
-def _forget_environment(pipeline: BaseComponent) -> None:
-    """Takes the variables of the tasks away: they name folders of a container (HOME, TMPDIR), and kfp.local would set them here too."""
-    for executor in pipeline.pipeline_spec.deployment_spec["executors"].values():
+def _without_placement(pipeline: BaseComponent) -> None:
+    """Takes away what is for containers and pods, and what kfp.local would follow all the same.
+
+    Variables of the tasks name folders of an image (HOME, TMPDIR). A failed step would be tried again after half a minute, where a person
+    waits for the reason.
+    """
+    spec = pipeline.component_spec.implementation.graph
+    for executor in spec.deployment_spec["executors"].values():
         executor["container"].fields.pop("env", None)
+    for group in (spec.root, *spec.components.values()):
+        for task in group.dag.tasks.values():
+            task.ClearField("retry_policy")

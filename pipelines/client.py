@@ -173,11 +173,13 @@ def _message(body: str | bytes | None) -> str:
 
 def upload(server: Server, name: str) -> Version:
     """The pipeline of this checkout on the server, uploaded once per content."""
-    from pipelines.compilation import compile_pipeline
+    from pipelines.compilation import compiled
 
     with tempfile.TemporaryDirectory(prefix="sl-") as folder, calling(f"upload pipeline {name}"):
         path = Path(folder) / f"{name}.yaml"
-        version = version_name(compile_pipeline(name, path))
+        text, digest = compiled(name)
+        path.write_bytes(text)
+        version = version_name(digest)
         pipeline_id = server.client.get_pipeline_id(name) or _new_pipeline(server.client, name)
         known = server.client.list_pipeline_versions(pipeline_id, filter=named(version)).pipeline_versions or []
         made = known[0] if known else server.client.upload_pipeline_version(str(path), version, pipeline_id=pipeline_id)

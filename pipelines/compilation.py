@@ -1,10 +1,12 @@
 """The YAML files that Kubeflow takes: the pipeline's specification and, as a second document, its placement."""
 
 import ast
+import functools
 import hashlib
 import importlib
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,15 @@ def compile_pipeline(name: str, path: Path, config: RunConfig = DEFAULT) -> str:
     text = re.sub(r"(?m)^(# .*\[Default: )([\[{].*[\]}])\]$", _sorted_default, path.read_text(encoding="utf-8"))
     path.write_text(_with_choices(text), encoding="utf-8")
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@functools.cache
+def compiled(name: str) -> tuple[bytes, str]:
+    """The pipeline's YAML with the library's defaults, and the digest of it; the sources of a process do not change."""
+    with tempfile.TemporaryDirectory(prefix="sl-") as folder:
+        path = Path(folder) / f"{name}.yaml"
+        digest = compile_pipeline(name, path)
+        return path.read_bytes(), digest
 
 
 def _sorted_default(comment: re.Match[str]) -> str:

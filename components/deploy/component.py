@@ -38,8 +38,7 @@ def deploy(
         metrics: Requests, errors and latency of both models.
         Output: "promoted" or "rolled-back".
     """
-    from sightline.config.deploy import DeployConfig
-    from sightline.config.store import StoreConfig
+    from sightline.config.run import ClusterConfig, DeployConfig, StoreConfig
     from sightline.deploy import step
 
     done = step.run(
@@ -47,6 +46,7 @@ def deploy(
         verdict=verdict.path,
         dataset=dataset.path,
         config=DeployConfig(**deploy),
+        cluster=ClusterConfig(**cluster),
         store=StoreConfig(**store),
         run_id=run_id,
         output=deployment.path,

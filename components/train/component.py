@@ -39,7 +39,7 @@ def train(
         Output: Always "done".
     """
     from sightline.cluster import pool
-    from sightline.config.run import StoreConfig, TrainConfig
+    from sightline.config.run import ClusterConfig, StoreConfig, TrainConfig
     from sightline.train import step
 
     pool.held(gpus)
@@ -47,6 +47,7 @@ def train(
         dataset=dataset.path,
         tuned=tuned.path,
         config=TrainConfig(epochs=epochs, num_nodes=num_nodes, **train),
+        cluster=ClusterConfig(**cluster),
         store=StoreConfig(**store),
         run_id=run_id,
         output=model.path,
