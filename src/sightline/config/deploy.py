@@ -53,7 +53,7 @@ class DeployConfig(Section):
     replay: bool = False
     """KServe: also send validation images through the route as clients, where real traffic is too little. The local target always does."""
     gateway: str = ""
-    """KServe: address of the Gateway for replayed requests, `http://host:port`; empty: the address that the InferenceService states."""
+    """KServe: address of the Gateway for replayed requests, `https://host:port`; empty: the address that the InferenceService states."""
     runtime: str = "sightline"
     """KServe: the ServingRuntime; the evidence comes from its `/observations` page."""
     replicas: int = Field(1, ge=1)

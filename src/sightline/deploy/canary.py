@@ -104,9 +104,8 @@ class Canary:
     def _replay(self, route: Route) -> Traffic | None:
         if not self._plan.images:
             return None
-        return Traffic(
-            route.url, self._plan.config.model, self._plan.images, prefix="replay", headers={PROBE_HEADER: REPLAY, **route.headers}
-        )
+        headers = {PROBE_HEADER: REPLAY}
+        return Traffic(route.url, self._plan.config.model, self._plan.images, prefix="replay", headers=headers, host=route.host)
 
     async def _watch(self) -> None:
         next_round = time.monotonic() + _SENTINEL_PERIOD_S

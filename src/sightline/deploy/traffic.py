@@ -61,12 +61,15 @@ class Traffic:
         images: image files' bytes, sent in turn, from the first again after the last.
         prefix: of the client ids; every request is a client of its own.
         headers: sent with every request.
+        host: the host name to ask for, where it is not that of the URL.
     """
 
-    def __init__(self, url: str, model: str, images: Sequence[bytes], *, prefix: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, model: str, images: Sequence[bytes], *, prefix: str, headers: Mapping[str, str] | None = None, host: str = ""
+    ) -> None:
         if not images:
             raise UsageError("there are no images to replay")
-        self._endpoint = Endpoint(url)
+        self._endpoint = Endpoint(url, host=host)
         self._path = f"/v2/models/{model}/infer"
         self._messages: Iterator[Message] = itertools.cycle([request_for(data) for data in images])
         self._ids = itertools.count(1)

@@ -1,6 +1,7 @@
 """HTTP/1.1 over kept connections, as little of it as the router and its clients need: about 0.1 ms of CPU per exchange."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -77,14 +78,22 @@ class Endpoint:
     """One HTTP server; connections are kept and reused.
 
     Args:
-        url: ``http://host:port``; without a port, 80.
+        url: ``http://host:port`` or ``https://host:port``; the port may be left out. Certificates are checked against what the system
+            trusts, or what ``SSL_CERT_FILE`` names.
+        host: what the server is asked for and its certificate must say, where that is not the address.
+
+    Raises:
+        UsageError: another kind of address.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, host: str = "") -> None:
         parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise UsageError(f"expected http://host:port, came '{url}'")
-        self._host, self._port = parts.hostname, parts.port or 80
+        is_encrypted = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port or (443 if is_encrypted else 80)
+        self._asked_for = host or f"{self._host}:{self._port}"
+        self._tls = ssl.create_default_context() if is_encrypted else None
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def request(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Response:
@@ -94,14 +103,14 @@ class Endpoint:
             ExchangeError: there is none within ``timeout_s``, or it is not HTTP. A kept connection that the server had closed meanwhile is
                 replaced once, without an error.
         """
-        message = format_head(f"{method} {path} HTTP/1.1", {"host": f"{self._host}:{self._port}", **headers}, len(body)) + body
+        message = format_head(f"{method} {path} HTTP/1.1", {"host": self._asked_for, **headers}, len(body)) + body
         try:
             async with asyncio.timeout(timeout_s):
                 while self._idle:
                     response = await self._exchange(*self._idle.pop(), message)
                     if response is not None:
                         return response
-                response = await self._exchange(*await asyncio.open_connection(self._host, self._port, limit=MAX_HEAD_BYTES), message)
+                response = await self._exchange(*await self._connected(), message)
         except TimeoutError:
             raise ExchangeError(f"no answer within {timeout_s:g} s") from None
         except OSError as error:
@@ -109,6 +118,10 @@ class Endpoint:
         if response is None:
             raise ExchangeError("the connection was closed without an answer")
         return response
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        name = urlsplit(f"//{self._asked_for}").hostname if self._tls else None
+        return await asyncio.open_connection(self._host, self._port, limit=MAX_HEAD_BYTES, ssl=self._tls, server_hostname=name)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: bytes) -> Response | None:
         """The response, or None when the server closed the connection before a single byte of it."""

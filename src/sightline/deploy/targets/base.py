@@ -47,11 +47,11 @@ class Route:
 
     Attributes:
         url: base URL.
-        headers: what each request must carry to be routed.
+        host: the host name to ask for, where it is not that of the URL.
     """
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
 
 
 class Clients(Protocol):

@@ -166,4 +166,4 @@ class PodClients:
         stated = urlsplit(str((service.get("status") or {}).get("url", "")))
         if not stated.hostname:
             raise TemporaryError("the InferenceService states no address yet", remedy="try again")
-        return Route(self._config.gateway or f"http://{stated.netloc}", {"host": stated.netloc})
+        return Route(self._config.gateway or f"{stated.scheme}://{stated.netloc}", stated.netloc)

@@ -56,7 +56,20 @@ class Served:
 
 def new_service(name: str, served: Served, *, replicas: int) -> Body:
     """A service that serves one model."""
-    template = {"minReplicas": replicas, "serviceAccountName": "sightline-serve"}
+    template = {
+        "minReplicas": replicas,
+        "serviceAccountName": "sightline-serve",
+        "automountServiceAccountToken": False,
+        "priorityClassName": "sightline-serving",
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"serving.kserve.io/inferenceservice": name}},
+            }
+        ],
+    }
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
         "kind": "InferenceService",

@@ -244,7 +244,9 @@ class Service:
         waiting = [found for pod in pods for found in _waiting(pod)]
         if not pods:
             return "it has no pods", False
-        log = self.cluster.log(str(pods[0]["metadata"]["name"]), container="kserve-container", tail=3)
+        log = ""
+        with contextlib.suppress(EnvironmentFault):  # the reason is worth more than the permission to read logs
+            log = self.cluster.log(str(pods[0]["metadata"]["name"]), container="kserve-container", tail=3)
         words = "; ".join([*dict.fromkeys(waiting), " | ".join(log.strip().splitlines())[-300:]]).strip("; ")
         return words or "its pods are starting", any(reason in _HOPELESS for reason in waiting)
 
