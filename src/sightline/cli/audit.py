@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sightline.cli.registry import located
 from sightline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def override(verdict: Path, checks: Sequence[str], *, who: str, why: str, days: 
         until=now + days * _DAY_S,
         verdict=judged.signature,
     )
-    recorded = record_override(_root(registry), made)
+    recorded = record_override(located(registry), made)
     still = [check.name for check in _blocking(judged) if check.name not in names]
     return {**recorded.model_dump(mode="json"), "still_blocking": still}
 
@@ -79,7 +80,7 @@ def audit(generation: int, *, who: str, why: str, registry: str) -> dict[str, An
     """
     from sightline.registry import audits
 
-    return audits.audit(_root(registry), generation, who, why).model_dump(mode="json")
+    return audits.audit(located(registry), generation, who, why).model_dump(mode="json")
 
 
 def describe_audit(audit: dict[str, Any]) -> str:
@@ -124,10 +125,6 @@ def _problem(name: str, verdict: Verdict, known: set[str]) -> str:
 
 def _list(checks: Sequence[Check]) -> str:
     return ", ".join(f"'{check.name}'" for check in checks[:20])
-
-
-def _root(registry: str) -> str:
-    return registry if "://" in registry else str(Path(registry).resolve())
 
 
 def _utc(seconds: float) -> str:

@@ -134,7 +134,8 @@ class _Demo:
         """Writes the report of all runs and says how it ended."""
         summary = write_pack(self.folder, store=self.store, run_ids=self.run_ids, title="Demo: a surface-inspection model")
         point_latest(self.folder)
-        close(summary, self.records, self.workspace / "latest", display=self.display, as_json=as_json)
+        latest = self.workspace / "latest"
+        close(summary, self.records, latest, log=latest / self.run_ids[-1] / "log.txt", display=self.display, as_json=as_json)
         self.display.text(f"  tracking {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {self.store.tracking}\n")
         self.display.text(f"  {time.monotonic() - self.started:.0f} s in all\n")
         return summary.exit_code

@@ -1,13 +1,17 @@
 """One line per step: name, result, time, and "cached" where it was."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import sys
 import time
-from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from sightline.store.records import StepRecord, read_records
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sightline.store.records import StepRecord
 
 _NAME_WIDTH = 19
 _QUIET_S = 15.0
@@ -41,9 +45,11 @@ class Display:
         self._clear()
         self._write(f"  {mark} {name:<{_NAME_WIDTH}}{seconds:6.1f} s  {text}\n")
 
-    def update(self, folder: Path) -> None:
-        """Shows what changed in a run's ``steps`` folder."""
-        for record in read_records(folder):
+    def update(self, steps: str | Path) -> None:
+        """Shows what changed in a run's ``steps``, a folder or ``s3://…``."""
+        from sightline.store.records import read_records
+
+        for record in read_records(steps):
             if record.started_at in self._shown:
                 continue
             if record.status == "running":

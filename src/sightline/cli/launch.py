@@ -1,22 +1,29 @@
 """Starts a pipeline on this machine and waits for it."""
 
+from __future__ import annotations
+
+import contextlib
 import importlib.util
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sightline.cli.display import Display
-from sightline.cli.supervise import supervise
-from sightline.config.store import StoreConfig
-from sightline.errors import EnvironmentFault, UsageError
-from sightline.store.artifact import disk_faults_explained, write_file
-from sightline.store.records import StepRecord, read_records
+from sightline.errors import EnvironmentFault, TemporaryError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sightline.cli.display import Display
+    from sightline.config.store import StoreConfig
+    from sightline.store.records import StepRecord
+
+_REMOTE_LOOK_EVERY_S = 5.0
 
 # Nothing calls home, and no library prints progress bars into the log.
-_QUIET = {
+QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -33,26 +40,51 @@ def run_pipeline(name: str, arguments: Mapping[str, object], *, store: StoreConf
         name: retrain or monitor.
         arguments: the pipeline's parameters besides ``run_id`` and ``store``.
         store: absolute places.
-        run_id: the run's name; its folder is ``store.runs/run_id``.
+        run_id: the run's name.
         display: where the steps are shown.
 
     Raises:
         EnvironmentFault: the disk is full.
         Interrupted: the person stopped it; everything started is gone.
     """
-    folder = Path(store.runs) / run_id
+    from sightline.cli.supervise import supervise
+    from sightline.store.artifact import disk_faults_explained, write_file
+    from sightline.store.records import read_records
+
+    folder, steps = workplace(store, run_id), f"{store.runs}/{run_id}/steps"
     arguments_file = folder / "arguments.json"
     with disk_faults_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_file(arguments_file, json.dumps({**arguments, "run_id": run_id, "store": store.model_dump(mode="json")}, indent=1).encode())
         supervise(
             [sys.executable, "-m", "pipelines", "run", name, "--arguments", str(arguments_file), "--folder", str(folder)],
-            environment=_QUIET,
+            environment=QUIET,
             folder=repository(),
             log=folder / "log.txt",
-            on_tick=lambda: display.update(folder / "steps"),
+            on_tick=_showing(display, steps),
         )
-    return read_records(folder / "steps")
+    display.update(steps)
+    return read_records(steps)
+
+
+def workplace(store: StoreConfig, run_id: str) -> Path:
+    """The folder for a run's arguments and log: that of its records, or ``runs/<run id>`` here when the records are on S3."""
+    return Path("runs", run_id).absolute() if "://" in store.runs else Path(store.runs) / run_id
+
+
+def _showing(display: Display, steps: str) -> Callable[[], None]:
+    """Shows the steps as they change; a bucket is looked at less often than a folder."""
+    every_s = _REMOTE_LOOK_EVERY_S if "://" in steps else 0.0
+    due = time.monotonic()
+
+    def show() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            with contextlib.suppress(TemporaryError):  # a bucket that does not answer now hides progress, and stops nothing
+                display.update(steps)
+            due = time.monotonic() + every_s
+
+    return show
 
 
 def repository() -> Path:
@@ -71,6 +103,8 @@ def repository() -> Path:
 
 def absolute(store: StoreConfig, base: Path | None = None) -> StoreConfig:
     """The same places, absolute, because each step runs in a process of its own; ``s3://`` and ``http(s)://`` stay as they are."""
+    from sightline.config.store import StoreConfig
+
     root = base or Path.cwd()
     places = {key: value if "://" in value else str(root / value) for key, value in store.model_dump().items()}
     if places["tracking"].startswith("sqlite:///"):

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from sightline.cli.display import Display, emit
-from sightline.cli.launch import absolute, new_run_id, point_latest, run_pipeline
+from sightline.cli.launch import absolute, new_run_id, point_latest, run_pipeline, workplace
 from sightline.config.run import RunConfig
 from sightline.data.trees import resolved_source
 from sightline.errors import DataError, SightlineError, UsageError
@@ -37,15 +37,15 @@ def _pipeline(name: str, config: RunConfig, *, title: str, as_json: bool, **argu
     if "ingest" in values:
         values["ingest"]["source"] = resolved_source(config.ingest.source)
     records = run_pipeline(name, {**values, **arguments}, store=store, run_id=run_id, display=display)
-    folder = Path(store.runs) / run_id
-    summary = write_pack(folder, store=store, run_ids=[run_id], title=title)
+    folder = workplace(store, run_id)
+    summary = write_pack(f"{store.runs}/{run_id}", store=store, run_ids=[run_id], title=title)
     point_latest(folder)
-    close(summary, records, folder, display=display, as_json=as_json)
+    close(summary, records, f"{store.runs}/{run_id}", log=folder / "log.txt", display=display, as_json=as_json)
     return summary.exit_code
 
 
-def close(summary: Summary, records: list[StepRecord], folder: Path, *, display: Display, as_json: bool) -> None:
-    """Says how it ended and where the report is.
+def close(summary: Summary, records: list[StepRecord], place: str | Path, *, log: Path, display: Display, as_json: bool) -> None:
+    """Says how it ended and where the report and the log are.
 
     Raises:
         SightlineError: a step failed; the message and the exit code are the step's.
@@ -53,12 +53,10 @@ def close(summary: Summary, records: list[StepRecord], folder: Path, *, display:
     if as_json:
         emit(summary.model_dump(mode="json"))
     display.heading(summary.sentence)
-    display.text(f"  report   {folder / 'report.html'}\n  summary  {folder / 'summary.json'}\n")
+    display.text(f"  report   {place}/report.html\n  summary  {place}/summary.json\n")
     failed = next((record for record in records if record.status == "failed" and record.name != "report"), None)
     if failed is not None:
-        error = SightlineError(
-            f"{failed.name} failed: {failed.error}", remedy="" if "remedy:" in failed.error else f"the log: {folder / 'log.txt'}"
-        )
+        error = SightlineError(f"{failed.name} failed: {failed.error}", remedy="" if "remedy:" in failed.error else f"the log: {log}")
         error.exit_code = failed.exit_code or 1
         raise error
 

@@ -22,16 +22,33 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UsageError: the file is missing or not YAML, or any key or value is wrong; all problems are listed, with near matches for names.
     """
-    values = _read(path) if path else {}
+    values = _parse(_read(path), str(path)) if path else {}
+    return _validated(values, overrides, str(path) if path else "--set")
+
+
+def parse_config(text: str, overrides: Sequence[str] = (), *, origin: str) -> RunConfig:
+    """The configuration in a YAML text, which may name only some keys, with overrides applied.
+
+    Args:
+        text: YAML; empty means all defaults.
+        overrides: ``section.key=value`` texts, as for ``load_config``.
+        origin: where the text comes from, for messages.
+
+    Raises:
+        UsageError: as ``load_config``.
+    """
+    return _validated(_parse(text, origin), overrides, origin)
+
+
+def _validated(values: dict[str, Any], overrides: Sequence[str], origin: str) -> RunConfig:
     for override in overrides:
         _apply(values, override)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
         problems = [_explain(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()]
-        where = str(path) if path else "--set"
         raise UsageError(
-            "\n  - ".join([f"{where}: {len(problems)} problem(s)", *problems]), remedy="`sightline config show` lists every key"
+            "\n  - ".join([f"{origin}: {len(problems)} problem(s)", *problems]), remedy="`sightline config show` lists every key"
         ) from None
 
 
@@ -40,15 +57,22 @@ def dump_config(config: BaseModel) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> str:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", remedy="make one: sightline init --data DIR > sightline.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (UnicodeDecodeError, IsADirectoryError) as error:
         raise UsageError(f"{path} is not YAML: {error}") from None
+
+
+def _parse(text: str, origin: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UsageError(f"{origin} is not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected sections such as `ingest:` and `train:`, found a {type(values).__name__}")
+        raise UsageError(f"{origin}: expected sections such as `ingest:` and `train:`, found a {type(values).__name__}")
     return values
 
 

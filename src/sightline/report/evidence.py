@@ -1,16 +1,18 @@
 """What a run left behind: its step records, its outcomes and the verified artifacts they name."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from sightline.config.store import StoreConfig
-from sightline.errors import DataError
+from sightline.errors import DataError, EnvironmentFault, TemporaryError
 from sightline.report.views import View
 from sightline.store.artifact import Artifact, open_artifact
+from sightline.store.cache import fetch_artifact
+from sightline.store.objects import ObjectStore, open_store
 from sightline.store.outcomes import Outcome
 from sightline.store.records import StepRecord
 
@@ -71,12 +73,21 @@ class StepEvidence:
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """Everything that is known about one run; ``problems`` names the records that could not be read."""
+    """Everything that is known about one run.
+
+    Attributes:
+        run_id: the run.
+        steps: the last attempt at each step, in the order in which they started.
+        outcomes: how the run ended.
+        problems: names the records that could not be read.
+        attempts: the records of all attempts; each one cost something.
+    """
 
     run_id: str
     steps: tuple[StepEvidence, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
+    attempts: tuple[StepRecord, ...] = ()
 
     def step(self, name: str) -> StepEvidence | None:
         """The step of that name, or None when the run did not reach it."""
@@ -88,36 +99,42 @@ class RunEvidence:
         return max((step.record.started_at + step.record.seconds for step in self.steps), default=0.0)
 
 
-def read_runs(store: StoreConfig, run_ids: Iterable[str]) -> list[RunEvidence]:
-    """The evidence of each run, in the given order; a run that left nothing has no steps. Each artifact is hashed once."""
+def read_runs(store: StoreConfig, run_ids: Iterable[str], *, scratch: Path) -> list[RunEvidence]:
+    """The evidence of each run, in the given order; a run that left nothing has no steps. Each artifact is fetched and hashed once.
+
+    Args:
+        store: where the runs' records are, a folder or ``s3://bucket/prefix``.
+        run_ids: the runs.
+        scratch: takes the artifacts that are on S3; the evidence can be read as long as it is there.
+    """
     opened: Opened = {}
-    return [_read_run(store, run_id, opened) for run_id in run_ids]
+    return [_read_run(store, run_id, opened, scratch) for run_id in run_ids]
 
 
-def _read_run(store: StoreConfig, run_id: str, opened: Opened) -> RunEvidence:
-    folder = Path(store.runs) / run_id
-    records, record_problems = _read_each(folder / "steps", StepRecord)
-    outcomes, outcome_problems = _read_each(folder / "outcome", Outcome)
+def _read_run(store: StoreConfig, run_id: str, opened: Opened, scratch: Path) -> RunEvidence:
+    kept = open_store(f"{store.runs}/{run_id}")
+    records, record_problems = _read_each(kept, "steps/", StepRecord)
+    outcomes, outcome_problems = _read_each(kept, "outcome/", Outcome)
     ordered = sorted(records, key=lambda record: record.started_at)
     last = {record.name: record for record in ordered}
     attempts = {name: sum(record.name == name for record in ordered) for name in last}
-    steps = tuple(_step(record, attempts[record.name], opened) for record in last.values())
-    return RunEvidence(run_id, steps, tuple(outcomes), tuple(record_problems + outcome_problems))
+    steps = tuple(_step(record, attempts[record.name], opened, scratch) for record in last.values())
+    return RunEvidence(run_id, steps, tuple(outcomes), tuple(record_problems + outcome_problems), tuple(ordered))
 
 
-def _read_each(folder: Path, model: type[ModelT]) -> tuple[list[ModelT], list[str]]:
+def _read_each(kept: ObjectStore, folder: str, model: type[ModelT]) -> tuple[list[ModelT], list[str]]:
     """One damaged file must not hide the others, so each is parsed by itself."""
     found: list[ModelT] = []
     problems: list[str] = []
-    for path in sorted(path for path in folder.glob("*.json") if not path.name.startswith(".")):
+    for key in (key for key in kept.list(folder) if key.endswith(".json")):
         try:
-            found.append(model.model_validate_json(path.read_bytes()))
-        except (ValidationError, OSError):
-            problems.append(f"{folder.name}/{path.name} cannot be read")
+            found.append(model.model_validate_json(kept.read(key)))
+        except (ValidationError, OSError, DataError):
+            problems.append(f"{key} cannot be read")
     return found, problems
 
 
-def _step(record: StepRecord, attempts: int, opened: Opened) -> StepEvidence:
+def _step(record: StepRecord, attempts: int, opened: Opened, scratch: Path) -> StepEvidence:
     part = record.name.split("-", maxsplit=1)[0]
     if record.status != "done":
         return StepEvidence(record, attempts, problem=record.error or "the step did not finish")
@@ -125,15 +142,15 @@ def _step(record: StepRecord, attempts: int, opened: Opened) -> StepEvidence:
         return StepEvidence(record, attempts, problem="the step names no artifact")
     key = (record.folder, part)
     if key not in opened:
-        opened[key] = _open(record.folder, part)
+        opened[key] = _open(record.folder, part, scratch)
     artifact, problem = opened[key]
     if artifact is not None and artifact.digest != record.digest:
         return StepEvidence(record, attempts, problem=f"{record.folder} is not what the step made: its digest differs from the record")
     return StepEvidence(record, attempts, artifact, problem)
 
 
-def _open(folder: str, part: str) -> tuple[Artifact | None, str]:
+def _open(folder: str, part: str, scratch: Path) -> tuple[Artifact | None, str]:
     try:
-        return open_artifact(Path(folder), KINDS[part]), ""
-    except (DataError, OSError) as error:
+        return open_artifact(fetch_artifact(folder, scratch), KINDS[part]), ""
+    except (DataError, EnvironmentFault, TemporaryError, OSError) as error:
         return None, str(error)

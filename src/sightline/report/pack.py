@@ -1,5 +1,6 @@
 """Writes the evidence pack: ``report.html`` for people, ``summary.json`` for programs."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sightline.config.store import StoreConfig
 from sightline.registry.ledger import Champion
 from sightline.report.cards import worst_slice
 from sightline.report.champions import Champions, read_champions
+from sightline.report.cost import Prices, RunCost, cost_of
 from sightline.report.evidence import RunEvidence, StepEvidence, read_runs
 from sightline.report.judge import Judgement, judge
 from sightline.report.page import Page, render
@@ -24,7 +26,7 @@ from sightline.report.views import (
     Status,
     VerdictView,
 )
-from sightline.store.artifact import write_file
+from sightline.store.objects import open_store
 
 REPORT = "report.html"
 SUMMARY = "summary.json"
@@ -119,8 +121,9 @@ class Summary(_Frozen):
         sentence: the verdict with its evidence, for a product owner.
         run: the run that ``status`` is about.
         chosen_backend: the variant that ships, from that run's compile step; empty when it did not get there.
-        report: path of the page.
+        report: where the page is, a path or ``s3://…``.
         exit_code: 0 promoted or nothing to do, 3 rejected, 4 drift asks for a retraining, 5 rolled back, else of the failed step.
+        cost: what the runs cost; None where no prices are known.
     """
 
     title: str
@@ -137,29 +140,39 @@ class Summary(_Frozen):
     champion: ChampionSummary | None
     report: str
     exit_code: int
+    cost: RunCost | None = None
 
 
-def write_pack(folder: Path, *, store: StoreConfig, run_ids: Sequence[str], title: str) -> Summary:
-    """Writes ``report.html`` and ``summary.json`` into ``folder`` and returns the summary.
+def write_pack(place: str | Path, *, store: StoreConfig, run_ids: Sequence[str], title: str) -> Summary:
+    """Writes ``report.html`` and ``summary.json`` to ``place`` and returns the summary.
 
     Missing, altered or unreadable artifacts never stop it: the page says what is missing, and what cannot be shown to have succeeded is
     "failed".
 
     Args:
-        folder: where the two files go; made when needed, older ones are replaced.
+        place: where the two files go, a folder or ``s3://…``; made when needed, older ones are replaced.
         store: where the runs' records and the ledger are.
         run_ids: the runs, in the order in which they were started.
         title: the page's title.
 
     Raises:
-        EnvironmentFault: the folder cannot be written.
+        EnvironmentFault: nothing can be written there.
     """
-    runs = read_runs(store, run_ids)
-    return write_evidence(folder, runs=runs, judgement=judge(runs), champions=read_champions(store), title=title)
+    with tempfile.TemporaryDirectory(prefix="sightline-report-") as scratch:
+        runs = read_runs(store, run_ids, scratch=Path(scratch))
+        return write_evidence(place, runs=runs, judgement=judge(runs), champions=read_champions(store), title=title)
 
 
-def write_evidence(folder: Path, *, runs: Sequence[RunEvidence], judgement: Judgement, champions: Champions, title: str) -> Summary:
-    """Writes the pack of runs that were read and judged already."""
+def write_evidence(
+    place: str | Path,
+    *,
+    runs: Sequence[RunEvidence],
+    judgement: Judgement,
+    champions: Champions,
+    title: str,
+    prices: Prices | None = None,
+) -> Summary:
+    """Writes the pack of runs that were read and judged already; with prices the summary says what the runs cost."""
     run = next((run for run in runs if run.run_id == judgement.run_id), None)
     promoted = champions.promoted_by([judgement.run_id]) if judgement.status == "promoted" else None
     sentence = headline(judgement, run, promoted.generation if promoted else None)
@@ -177,11 +190,13 @@ def write_evidence(folder: Path, *, runs: Sequence[RunEvidence], judgement: Judg
         drift=_drift(runs),
         chosen_backend=_chosen(run),
         champion=_champion(champions.current),
-        report=str(folder / REPORT),
+        report=f"{place}/{REPORT}",
         exit_code=judgement.exit_code,
+        cost=cost_of([record for one in runs for record in one.attempts], prices) if prices else None,
     )
-    write_file(folder / REPORT, render(page).encode())
-    write_file(folder / SUMMARY, summary.model_dump_json(indent=1).encode())
+    target = open_store(str(place))
+    target.write(REPORT, render(page).encode())
+    target.write(SUMMARY, summary.model_dump_json(indent=1).encode())
     return summary
 
 

@@ -15,5 +15,5 @@ def test_the_first_configuration_is_read_back_with_what_was_found_in_the_images(
     config = load_config(tmp_path / "sightline.yaml")
     assert config.ingest.source == str(tmp_path / "images")
     assert "exp" in config.ingest.attributes_from_name
-    assert set(yaml.safe_load(text)) == {"ingest", "tune", "train", "gate", "compile", "deploy", "monitor", "store"}
+    assert set(yaml.safe_load(text)) == {"ingest", "tune", "train", "gate", "compile", "deploy", "monitor", "store", "cluster"}
     assert "# Passes over the training images." in text

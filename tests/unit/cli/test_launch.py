@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.cli.launch import absolute, point_latest, repository
+from sightline.cli.launch import absolute, point_latest, repository, workplace
 from sightline.config.store import StoreConfig
 from sightline.errors import EnvironmentFault, UsageError
 
@@ -12,6 +12,12 @@ def test_places_become_absolute_and_addresses_stay():
     assert store.cache == "s3://bucket/cache"
     assert store.registry == "/base/runs/registry"
     assert store.tracking == "sqlite:////base/runs/m.db"
+
+
+def test_what_a_run_writes_here_is_beside_its_records_or_in_a_folder_here_when_they_are_in_a_bucket(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert workplace(StoreConfig(runs="/somewhere/runs"), "r1") == Path("/somewhere/runs/r1")
+    assert workplace(StoreConfig(runs="s3://bucket/runs"), "r1") == tmp_path / "runs" / "r1"
 
 
 def test_the_checkout_is_found_from_any_folder(monkeypatch, tmp_path):
