@@ -9,6 +9,7 @@ import typer
 from sightline import __version__
 from sightline.cli import cluster
 from sightline.cli.display import emit
+from sightline.errors import UsageError
 
 app = typer.Typer(
     name="sightline",
@@ -351,16 +352,26 @@ def champions(
         sys.stdout.write(command.describe(history))
 
 
-@app.command(epilog="Example: sightline rollback --registry runs/registry")
+@app.command(epilog="Example: sightline rollback --registry s3://bucket/registry --target kserve")
 def rollback(
     *,
     registry: Registry = "runs/registry",
+    target: Annotated[str, typer.Option(help="local: the registry alone; kserve: also what the cluster serves.")] = "local",
+    namespace: Annotated[str, typer.Option(help="kserve: namespace of the InferenceService.")] = "sightline-serving",
+    model: Annotated[str, typer.Option(help="kserve: name of the InferenceService (deploy.model).")] = "sightline",
+    resume: Annotated[bool, typer.Option("--resume", help="kserve: only make the cluster serve what the registry says.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Makes the previous champion champion again."""
+    """Makes the previous champion champion again, and serves it."""
     from sightline.cli import registry as command
+    from sightline.config.load import load_config
 
-    champion = command.rollback(registry)
+    config = load_config(None, [f"deploy.target={target}", f"deploy.model={model}"]).deploy
+    champion = None if resume else command.rollback(registry)
+    if target == "kserve":
+        champion = command.serve_champion(registry, config, namespace=namespace)
+    if champion is None:
+        raise UsageError("--resume needs --target kserve", remedy="a registry alone has nothing to resume")
     if as_json:
         emit(champion)
     else:
