@@ -179,13 +179,15 @@ def _tell(told: Told, outputs: Path) -> None:
 
 @contextlib.contextmanager
 def _stopping_in_order() -> Iterator[None]:
-    """SIGTERM unwinds the main thread, so that a canary ends, servers stop and the record says why."""
+    """SIGTERM unwinds the main thread, so that a canary ends, servers stop and the record says why; another one does not disturb that."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise SystemExit(_PREEMPTED)
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        if signal.getsignal(signal.SIGTERM) is stop:
+            signal.signal(signal.SIGTERM, previous)
