@@ -163,7 +163,11 @@ class Ledger:
                 self._store.upload(kept.folder / entry.path, f"models/{bundle.digest}/{entry.path}")
             with contextlib.suppress(ConflictError):  # somebody kept the same content, made from other inputs
                 self._store.write(f"models/{bundle.digest}/{MANIFEST}", (kept.folder / MANIFEST).read_bytes(), if_absent=True)
-        return f"{self.root.rstrip('/')}/models/{bundle.digest}"
+        return self.address(bundle.digest)
+
+    def address(self, digest: str) -> str:
+        """Where the registry keeps the bundle of that digest: ``<root>/models/<digest>``."""
+        return f"{self.root.rstrip('/')}/models/{digest}"
 
     def rollback(self) -> Champion:
         """Makes the champion's predecessor the champion again, as a new generation; its bundle is verified first.

@@ -63,7 +63,9 @@ class FakeKServe:
     Attributes:
         extra: more arguments of the servers of a model, by its digest: how a model is made to misbehave.
         without_metrics: digests of models whose servers have no second port.
-        started: templates of all servers that were ever started, by predictor name.
+        started: predictor names of all servers that were ever started.
+        answered: requests that reached each predictor through the gateway.
+        unserved: how often the service had no ready predictor any more after it had one.
     """
 
     cluster: FakeKubernetes
@@ -72,11 +74,13 @@ class FakeKServe:
     without_metrics: set[str] = field(default_factory=set)
     started: list[str] = field(default_factory=list)
     answered: dict[str, int] = field(default_factory=dict)
+    unserved: int = 0
 
     def __enter__(self) -> Self:
         self.pod_port, self.metrics_port = _free_ports()
         self._deployments: dict[str, Deployment] = {}
         self._weights: list[tuple[str, int]] = []
+        self._has_served = False
         self._random = random.Random(7)
         self._next_address = 10
         self._stopped = threading.Event()
@@ -187,6 +191,8 @@ class FakeKServe:
             self.cluster.put_pod(f"{predictor}-pod", labels, containers=["kserve-container"], status=status, namespace=NAMESPACE)
         ready = {predictor for predictor, deployment in self._deployments.items() if deployment.ready}
         stable = service["spec"]["predictor"]["name"]
+        self._has_served = self._has_served or stable in ready
+        self.unserved += self._has_served and stable not in ready
         percents = [(entry["predictor"]["name"], entry["trafficPercent"]) for entry in canaries if entry["predictor"]["name"] in ready]
         self._weights = [(stable, 100 - sum(percent for _, percent in percents)), *percents]
         status = {

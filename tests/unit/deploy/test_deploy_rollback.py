@@ -44,6 +44,7 @@ def test_one_command_puts_the_previous_model_back_and_can_be_finished_later(
     assert (found["generation"], found["digest"]) == (3, first.digest)
     assert (spec(cluster)["predictor"]["name"], "canary" in spec(cluster)) == (name_of(first), False)
     wait_for(lambda: list(kserve.pids()) == [name_of(first)])
+    assert kserve.unserved == 0  # the bad model went on until the previous one was ready
     assert rollback(world, "--resume") == found
     assert champion_of(world) == first.digest
 

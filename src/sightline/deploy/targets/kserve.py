@@ -58,10 +58,7 @@ class KServeTarget:
     """
 
     def __init__(self, cluster: Cluster, config: DeployConfig, *, ledger: Ledger, bundle: ModelBundle, salt: str) -> None:
-        if not ledger.root.startswith("s3://"):
-            raise UsageError(
-                f"deploy.target is 'kserve', and its pods cannot read the registry '{ledger.root}'", remedy="set store.registry to s3://…"
-            )
+        require_reachable(ledger)
         self._service = Service(cluster, config.model)
         self._config = config
         self._ledger = ledger
@@ -84,19 +81,7 @@ class KServeTarget:
             self._settle_first(service)
             return
         served, ours = self._served(champion.digest), self._served(self._bundle.digest).name
-        if service is None:
-            self._service.create(new_service(self._config.model, served, replicas=self._config.replicas))
-        elif stable_name(service) == served.name:
-            self._service.change(lambda body: in_the_dark(body, ours))
-        elif served.name not in canary_names(service):
-            self._service.change(lambda body: with_canary(body, served, percent=0, share=1.0))
-        try:
-            self._service.wait_ready(served.name, self._config.ready_timeout_s)
-        except CanaryNotReadyError as error:
-            raise EnvironmentFault(
-                f"the incumbent is not served: {error.message}", remedy="repair the service; it was not changed"
-            ) from None
-        self._service.take_over(served.name, keep=ours)
+        self._service.serve(served, replicas=self._config.replicas, timeout_s=self._config.ready_timeout_s, keep=ours)
 
     def discard(self) -> None:
         """See Target."""
@@ -121,7 +106,7 @@ class KServeTarget:
                 self._service.remove(served.name)
 
     def _served(self, digest: str, arguments: tuple[str, ...] = ()) -> Served:
-        return Served(digest, f"{self._ledger.root.rstrip('/')}/models/{digest}", self._config.runtime, arguments)
+        return Served(digest, self._ledger.address(digest), self._config.runtime, arguments)
 
     def _settle_first(self, service: Body | None) -> None:
         """Takes away what a first deployment that was killed has left."""
@@ -166,6 +151,31 @@ class Service:
                     raise
 
         self._repeated(attempt)
+
+    def serve(self, served: Served, *, replicas: int, timeout_s: float, keep: str = "") -> None:
+        """Makes a model the predictor. What is served until then goes on until the model is ready; no canary has clients afterwards.
+
+        Args:
+            served: the model; one that is a canary already takes over as it runs.
+            replicas: pods of a service that has to be made.
+            timeout_s: for the model to become ready.
+            keep: name of a canary that may go on without clients; all others end.
+
+        Raises:
+            EnvironmentFault: it does not become ready.
+        """
+        service = self.read()
+        if service is None:
+            self.create(new_service(self.name, served, replicas=replicas))
+        elif stable_name(service) == served.name:
+            self.change(lambda body: in_the_dark(body, keep))
+        elif served.name not in canary_names(service):
+            self.change(lambda body: with_canary(body, served, percent=0, share=1.0))
+        try:
+            self.wait_ready(served.name, timeout_s)
+        except CanaryNotReadyError as error:
+            raise EnvironmentFault(f"the champion is not served: {error.message}", remedy="repair the InferenceService") from None
+        self.take_over(served.name, keep=keep)
 
     def change(self, change: Change) -> None:
         """Replaces the service by what ``change`` makes of it, again when somebody else changed it meanwhile; None: nothing to do.
@@ -283,6 +293,15 @@ class ClusterArms:
         """See Started."""
         self.is_promoted = True  # first: from here on the ledger names this model, and nobody may take it away
         self._service.take_over(self._canary.name)
+
+
+def require_reachable(ledger: Ledger) -> None:
+    """Raises UsageError unless pods can load models from the registry."""
+    if not ledger.root.startswith("s3://"):
+        raise UsageError(
+            f"the target is 'kserve', and its pods cannot read the registry '{ledger.root}'",
+            remedy="use a registry on s3:// (store.registry)",
+        )
 
 
 def _waiting(pod: Mapping[str, Any]) -> list[str]:
