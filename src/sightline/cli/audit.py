@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 _DAY_S = 86_400.0
 
 
-def override(verdict: Path, checks: Sequence[str], *, who: str, why: str, days: float, registry: str) -> dict[str, Any]:
+def override(verdict: str | Path, checks: Sequence[str], *, who: str, why: str, days: float, registry: str) -> dict[str, Any]:
     """The recorded override of some blocking checks of a verdict, with the checks that block still.
 
     Args:
-        verdict: a committed verdict folder; it is verified.
+        verdict: a committed verdict, a folder or ``s3://…``; it is verified.
         checks: names of checks that block, as the verdict has them.
         who: the person who answers for it.
         why: the reason, in three words or more.
@@ -37,10 +38,12 @@ def override(verdict: Path, checks: Sequence[str], *, who: str, why: str, days: 
     """
     from sightline.evaluate.verdict import Override, read_verified
     from sightline.registry.overrides import MAX_DAYS, record_override
+    from sightline.store.cache import fetch_artifact
 
     if not 0 < days <= MAX_DAYS:
         raise UsageError(f"an override holds for at most {MAX_DAYS} days, not {days:g}", remedy=f"give --days between 0 and {MAX_DAYS}")
-    judged = read_verified(verdict)
+    with tempfile.TemporaryDirectory(prefix="sightline-verdict-") as scratch:
+        judged = read_verified(fetch_artifact(str(verdict), Path(scratch)))
     names = tuple(dict.fromkeys(checks))
     _require_overridable(names, judged)
     now = time.time()

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import mimetypes
 import os
 import shutil
 import uuid
@@ -249,6 +250,8 @@ class S3Store:
             "Body": data,
             "Metadata": {"sha256": sha256_bytes(data)},
             "ChecksumAlgorithm": "SHA256",
+            # A report is opened from the bucket's own page: a browser shows what says that it is HTML, and saves the rest.
+            "ContentType": mimetypes.guess_type(key)[0] or "application/octet-stream",
         }
         if if_absent:
             request["IfNoneMatch"] = "*"
