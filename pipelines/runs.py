@@ -1,5 +1,6 @@
 """Runs on the cluster: what there is, how it ended, what its steps said, and whether it goes on."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from sightline.store.records import StepRecord, read_records
 FINISHED = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
 _EXIT_CODES = {"promoted": 0, "rejected": 3, "rolled-back": 5, "wait": 0, "ignore": 0, "label": 0, "retrain": 4}
 _FAILED = 1
+_NUMBERING = re.compile(r"(-\d+)?(\(\d+.*\))?$")
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def pod_logs(run: Run, step: str, *, namespace: str, tail: int = 200) -> Iterato
 
     Args:
         run: the run.
-        step: part of a pod's name; empty: all.
+        step: name of a step; empty: all.
         namespace: where runs are.
         tail: lines per pod.
 
@@ -178,9 +180,12 @@ def pod_logs(run: Run, step: str, *, namespace: str, tail: int = 200) -> Iterato
     for pod in cluster.pods(f"pipeline/runid={run.run_id}"):
         name = str(pod["metadata"]["name"])
         # Kubeflow runs a small driver pod before each step; its log says nothing about the step.
-        if "system-container-impl" in name and step in _task_of(pod):
+        if "system-container-impl" in name and belongs_to(pod, step):
             yield name, cluster.log(name, container="main", tail=tail)
 
 
-def _task_of(pod: Mapping[str, Any]) -> str:
-    return str(pod["metadata"].get("annotations", {}).get("workflows.argoproj.io/node-name", pod["metadata"]["name"]))
+def belongs_to(pod: Mapping[str, Any], step: str) -> bool:
+    """Whether the pod worked for the step; each gate has the pods of both, because Kubeflow numbers them and names no stage."""
+    node = str(pod["metadata"].get("annotations", {}).get("workflows.argoproj.io/node-name", ""))
+    tasks = {_NUMBERING.sub("", part) for part in node.split(".")[1:]}
+    return not step or not tasks or step.partition("-")[0] in tasks

@@ -22,6 +22,6 @@ def submit(drift: Input[Artifact], retrain: dict, store: dict, run_id: str) -> s
     Returns:
         "submitted", or "already-submitted" when an earlier attempt started the run.
     """
-    from pipelines import client
+    from pipelines import retraining
 
-    return client.retrain_for(drift=drift.path, retrain=retrain, store=store, run_id=run_id)
+    return retraining.start(drift=drift.path, retrain=retrain, store=store, run_id=run_id)

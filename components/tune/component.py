@@ -39,7 +39,7 @@ def tune(
         Output: Always "done".
     """
     from sightline.cluster import pool
-    from sightline.config.run import StoreConfig, TrainConfig, TuneConfig
+    from sightline.config.run import ClusterConfig, StoreConfig, TrainConfig, TuneConfig
     from sightline.tune import step
 
     pool.held(gpus)
@@ -47,6 +47,7 @@ def tune(
         dataset=dataset.path,
         config=TuneConfig(**tune),
         train=TrainConfig(epochs=epochs, num_nodes=num_nodes, **train),
+        cluster=ClusterConfig(**cluster),
         store=StoreConfig(**store),
         run_id=run_id,
         output=tuned.path,

@@ -78,6 +78,7 @@ def test_a_schedule_fires_a_run_that_is_named_by_kubeflow_and_is_gone_after_its_
 
 
 def test_a_run_whose_training_pod_is_deleted_succeeds_all_the_same(kfp, kubeconfig):
+    # Argo calls this an error and not a failure: the workflow controller has to retry on both (retryPolicy: Always) or on errors.
     from sightline.cluster.api import Kind, connect
 
     config = tiny_config(kfp.store)
