@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp.components import load_component_from_file
 
 from components.images import CATALOGUE
+from pipelines import _local
 from pipelines._parameters import CHOICES, DEFAULT, parameters
 from pipelines._placement import ENVIRONMENT, PROFILES, SHARED_MEMORY
 from pipelines.compilation import PIPELINES, compile_all, compile_pipeline
@@ -201,3 +203,12 @@ def test_a_value_with_a_field_of_its_own_is_not_in_its_section_too():
     given = parameters("retrain", DEFAULT)
     assert {"source", "pin"}.isdisjoint(given["ingest"])
     assert {"epochs", "num_nodes"}.isdisjoint(given["train"])
+
+
+def test_on_one_machine_a_task_has_no_variables_of_an_image_and_a_failure_is_not_tried_again():
+    pipeline = load_component_from_file(str(COMPILED / "retrain.yaml"))
+    _local._without_placement(pipeline)
+    spec = pipeline.component_spec.implementation.graph
+    tasks = [task for group in (spec.root, *spec.components.values()) for task in group.dag.tasks.values()]
+    assert {task.retry_policy.max_retry_count for task in tasks} == {0}
+    assert not any("env" in executor["container"] for executor in spec.deployment_spec["executors"].values())
