@@ -25,6 +25,7 @@ def test_every_file_is_in_the_canonical_format():
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_and_every_module_below_it_is_valid(sources: Path, environment: str):
     folder = sources / "envs" / environment
@@ -55,6 +56,7 @@ def test_a_module_pins_what_it_needs_and_describes_every_variable_and_output(mod
     assert not re.search(r'\bsource\s*=\s*"(?!\.\./|hashicorp/aws")', text), "modules of our own only"
 
 
+@pytest.mark.slow
 def test_a_module_that_is_not_valid_is_noticed(sources: Path, tmp_path: Path):
     broken = tmp_path / "terraform"
     shutil.copytree(sources, broken, ignore=shutil.ignore_patterns("data-*"))
@@ -66,6 +68,7 @@ def test_a_module_that_is_not_valid_is_noticed(sources: Path, tmp_path: Path):
     assert "no_such_variable" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_modules_pass_their_own_tests_with_a_mocked_provider(sources: Path):
     root = Root(sources, sources / "data-tests").init()
     done = root.run("test", "-no-color")
