@@ -211,7 +211,7 @@ def gate_run(
     raise typer.Exit(command.run_command(request, load_config(policy, overrides or ()).gate, as_json=as_json))
 
 
-Verdicts = Annotated[Path, typer.Argument(help="A verdict's folder.")]
+Verdicts = Annotated[str, typer.Argument(help="A verdict, a folder or s3://….")]
 Registry = Annotated[str, typer.Option(help="The registry, a folder or s3://… (store.registry).")]
 Who = Annotated[str, typer.Option(help="The person who answers for it.")]
 Why = Annotated[str, typer.Option(help="The reason, in a few words.")]

@@ -78,7 +78,7 @@ def _recorded(error: SightlineError, config: IngestConfig, *, store: StoreConfig
     def fail(_folder: Path, _progress: Progress) -> StepResult:
         raise error
 
-    step = Step("ingest", KIND, _MODULE, inputs={}, config=config.model_dump(mode="json"), reusable=False)
+    step = Step("ingest", KIND, _MODULE, {"problem": sha256_value(str(error))}, config.model_dump(mode="json"), reusable=False)
     return run_step(step, store=store, run_id=run_id, output=Path(output), work=fail)
 
 
