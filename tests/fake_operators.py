@@ -181,13 +181,16 @@ class RayOperator:
             # Beside the operator's own Ray there is none here: the search starts one, as it does in a pod.
             self._processes[name] = started(spec["entrypoint"].split(), container["env"], scratch, {})
             self._report(name, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"})
-            threading.Thread(target=self._wait, args=(name, self._processes[name], scratch), daemon=True).start()
+            labels = spec["rayClusterSpec"]["headGroupSpec"]["template"]["metadata"]["labels"]
+            self._server.put_pod(f"{name}-head", labels, containers=("ray-head",), status={"phase": "Running"})
+            threading.Thread(target=self._wait, args=(name, labels, scratch), daemon=True).start()
 
-    def _wait(self, name: str, process: "subprocess.Popen[bytes]", scratch: Path) -> None:
+    def _wait(self, name: str, labels: Mapping[str, str], scratch: Path) -> None:
+        process = self._processes[name]
         code = process.wait()
-        if name not in self._processes:
+        if self._processes.get(name) is not process:
             return
-        labels, status = {"ray.io/originated-from-cr-name": name}, _ended(code, taken=code < 0)
+        status = _ended(code, taken=code < 0)
         self._server.put_pod(f"{name}-head", labels, containers=("ray-head",), status=status)
         self._server.write_log(f"{name}-head", (scratch / "log").read_text(errors="replace"), container="ray-head")
         ended = {"jobStatus": "FAILED" if code else "SUCCEEDED", "jobDeploymentStatus": "Failed" if code else "Complete"}

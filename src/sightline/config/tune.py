@@ -6,7 +6,7 @@ from pydantic import Field
 
 from sightline.config.base import Section
 
-PLACEMENT = frozenset({"launcher", "fall_back"})
+PLACEMENT = frozenset({"launcher", "fall_back", "num_restarts"})
 """Fields that say where the search runs, not what comes out: they are no part of a step's key."""
 
 
@@ -35,6 +35,8 @@ class TuneConfig(Section):
     """`pod`: Ray runs where the step runs, or in the cluster that RAY_ADDRESS names. `rayjob`: a KubeRay RayJob is started and followed."""
     fall_back: bool = True
     """Whether the search may run in the step's own pod where the cluster has no RayJob."""
+    num_restarts: int = Field(3, ge=0)
+    """How often a RayJob is started again after its machines were taken away; trials that were over are not repeated."""
     timeout_s: int = Field(1800, gt=0)
     """The search is ended after this many seconds."""
     seed: int = 7

@@ -1,6 +1,7 @@
 """A process of a job of several machines: it fetches the job, tells what happens and why it failed, through the store."""
 
 import contextlib
+import functools
 import json
 import os
 import tempfile
@@ -27,16 +28,29 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 @dataclass
 class StoredEvents:
-    """Keeps each event as an object of its own, those of one process in order."""
+    """Keeps each event as an object of its own at the job's place, those of one process in order.
 
-    store: ObjectStore
+    It may travel to another process, as Ray's callbacks do, and so holds no connection.
+    """
+
+    place: str
     prefix: str = field(default_factory=lambda: f"{EVENTS}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}")
     num: int = 0
 
     def __call__(self, event: Event) -> None:
         """Keeps one event."""
         self.num += 1
-        self.store.write(f"{self.prefix}/{self.num:06d}.json", json.dumps(event, allow_nan=False).encode())
+        _opened(self.place).write(f"{self.prefix}/{self.num:06d}.json", json.dumps(event, allow_nan=False).encode())
+
+
+@functools.cache
+def _opened(place: str) -> ObjectStore:
+    return open_store(place)
+
+
+def node_folder(staged: StagedJob) -> Path:
+    """Where the processes of a machine keep the job's files, one copy for all of them."""
+    return Path(tempfile.gettempdir()) / f"sightline-{os.getuid()}-{staged.sha256[:16]}"
 
 
 @contextlib.contextmanager
@@ -48,13 +62,12 @@ def as_node(staged: StagedJob, model: type[_Model], name: str) -> Iterator[tuple
         model: of the job.
         name: which of the job's processes this is; unique.
     """
-    store = open_store(staged.uri.rpartition("/")[0])
-    # The files are big, and all processes of a node read the same ones; their names are their content.
-    folder = Path(tempfile.gettempdir()) / f"sightline-{os.getuid()}-{staged.sha256[:16]}"
+    place = staged.uri.rpartition("/")[0]
+    folder = node_folder(staged)
     try:
-        yield fetch(staged, model, folder), folder, StoredEvents(store)
+        yield fetch(staged, model, folder), folder, StoredEvents(place)
     except Exception as error:
         if not isinstance(error, SightlineError):
             traceback.print_exc()
-        store.write(f"{ERRORS}/{name}.json", json.dumps(describe_failure(error)).encode())
+        open_store(place).write(f"{ERRORS}/{name}.json", json.dumps(describe_failure(error)).encode())
         raise SystemExit(error.exit_code if isinstance(error, SightlineError) else 1) from error

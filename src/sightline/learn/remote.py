@@ -116,8 +116,8 @@ def run_remote(job: RemoteJob, cluster: Cluster, on_event: Emit, progress: Progr
             failure = _failure(job, cluster, ended)
             if not isinstance(failure, TemporaryError):
                 raise failure
-            _LOG.warning("%s was interrupted (%s); restart %d of %d", job.name, failure.message, restart + 1, job.num_restarts)
             if restart < job.num_restarts:
+                _LOG.warning("%s; restart %d of %d", failure.message, restart + 1, job.num_restarts)
                 progress(f"{failure.message}; starting again")
                 _delete_and_wait(job, cluster)
         raise failure
@@ -180,8 +180,6 @@ class _Watch:
             try:
                 state = self._look()
                 answered = time.monotonic()
-            except ConflictError:
-                raise
             except TemporaryError as error:
                 if time.monotonic() - answered > _PATIENCE_S:
                     raise

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sightline.errors import DataError, SightlineError
 from sightline.store.code import code_digest
 from sightline.store.digest import sha256_bytes, sha256_file, sha256_value
-from sightline.store.objects import ObjectStore, open_store
+from sightline.store.objects import ObjectStore, open_store, s3_call, s3_client
 from sightline.store.steps import Step
 
 _JOB = "job.json"
@@ -41,11 +41,18 @@ def remove_job(place: str) -> None:
         shutil.rmtree(place, ignore_errors=True)
         return
     try:
-        store = open_store(place)
-        for key in store.list():
-            store.delete(key)
+        s3_call(place, lambda: _empty(place))
     except SightlineError as error:
         _LOG.warning("%s was not cleaned up: %s", place, error)
+
+
+def _empty(place: str) -> None:
+    # Not through ObjectStore: Ray leaves objects that stand for folders, whose keys end with a slash.
+    client = s3_client()
+    bucket, _, prefix = place.partition("://")[2].partition("/")
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
+        for entry in page.get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=entry["Key"])
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ class Job(BaseModel):
         points: one trial each, in this order.
         scratch: folder for events.
         ray_folder: short path (sockets allow 107 characters) for all that Ray writes.
+        place: where the journal is, a folder or ``s3://…``; empty: there is none.
+        shared: address and SHA-256 of this job where trials on other machines fetch it from; None: they read this machine's files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,10 +30,15 @@ class Job(BaseModel):
     val: Packed
     scratch: str
     ray_folder: str
+    place: str = ""
+    shared: tuple[str, str] | None = None
 
 
 class Report(BaseModel):
-    """What a trial says after each epoch (counted from 1), or why it failed (``epoch`` is then the last good one)."""
+    """What a trial says after each epoch (counted from 1), or why it failed (``epoch`` is then the last good one).
+
+    ``over`` marks the last report of a trial, which ended, was stopped or failed; it repeats the numbers of the one before.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     trial: int
@@ -39,6 +46,7 @@ class Report(BaseModel):
     val_accuracy: float | None
     val_loss: float | None
     failed: str = ""
+    over: bool = False
 
 
 class Trial(BaseModel):

@@ -2,28 +2,44 @@
 
 import json
 import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from sightline.config.cluster import ClusterConfig
 from sightline.config.store import StoreConfig
+from sightline.config.train import PLACEMENT as TRAIN_PLACEMENT
 from sightline.config.train import TrainConfig
+from sightline.config.tune import PLACEMENT as TUNE_PLACEMENT
 from sightline.config.tune import TuneConfig
 from sightline.data.version import DatasetVersion
 from sightline.errors import UsageError
 from sightline.learn.describe import describe
 from sightline.learn.packed import Packed, pack, refuse_golden
+from sightline.learn.staging import job_key, job_place, remove_job
 from sightline.store.steps import Progress, Step, StepOutput, StepResult, run_name, run_step
 from sightline.tune.job import Job, Report, Trial
 from sightline.tune.launch import launch
+from sightline.tune.search import make_ray_folder
 from sightline.tune.space import check_space, draw_points
 
 KIND = "tuned"
 
 
-def run(*, dataset: str, config: TuneConfig, train: TrainConfig, store: StoreConfig, run_id: str, output: str) -> StepOutput:
+_ANY = ClusterConfig()
+
+
+def run(
+    *,
+    dataset: str,
+    config: TuneConfig,
+    train: TrainConfig,
+    store: StoreConfig,
+    run_id: str,
+    output: str,
+    cluster: ClusterConfig = _ANY,
+) -> StepOutput:
     """``best.json``, a complete train section, and ``trials.json``, what was tried.
 
     Trials train the network of the train section on a share of train and are judged on val; golden is never read. When the search is
@@ -36,14 +52,19 @@ def run(*, dataset: str, config: TuneConfig, train: TrainConfig, store: StoreCon
         store: where things are kept.
         run_id: the run that this belongs to.
         output: where the artifact is put.
+        cluster: where a RayJob is started; unused with the launcher `pod`, and never part of the step's key.
 
     Raises:
         UsageError: the search space is empty, or every trial diverged.
         DataError: a golden image is in train or val, or the dataset is damaged.
-        EnvironmentFault: Ray cannot start, or the search took too long.
+        EnvironmentFault: Ray cannot start, the search took too long, or the cluster cannot do it.
+        TemporaryError: its machines were taken away; the next attempt does not repeat the trials that were over.
     """
     run_id = run_name(run_id)
-    sections = {"tune": config.model_dump(mode="json"), "train": train.model_dump(mode="json")}
+    sections = {
+        "tune": config.model_dump(mode="json", exclude=set(TUNE_PLACEMENT)),
+        "train": train.model_dump(mode="json", exclude=set(TRAIN_PLACEMENT)),
+    }
     if not config.enabled:
         step = Step("tune", KIND, "sightline.tune.step", {}, {"tune": {"enabled": False}, "train": sections["train"]}, config.seed)
         return run_step(step, store=store, run_id=run_id, output=Path(output), work=lambda folder, _progress: _untuned(folder, train))
@@ -52,15 +73,26 @@ def run(*, dataset: str, config: TuneConfig, train: TrainConfig, store: StoreCon
     refuse_golden(version)
     inputs = {split: version.info.digests[split] for split in ("train", "val")}
 
+    step = Step("tune", KIND, "sightline.tune.step", inputs, sections, config.seed)
+    places: list[str] = []
+
     def work(folder: Path, progress: Progress) -> StepResult:
+        key = job_key(step)
+        places.append(job_place(store.jobs, key))
         progress(f"starting Ray for {config.num_trials} trials")
-        trials = _search(version, config, train, _Best(config.num_trials, progress))
+
+        def launched(job: Job) -> list[Trial]:
+            return launch(job, key, cluster, _Best(config.num_trials, progress), progress)
+
+        trials = _search(version, config, train, places[0], launched)
         best = choose(trials)
         _write(folder, train.model_copy(update=best.model_dump(include={"lr", "weight_decay", "augment"})), trials)
         return _result(trials, best)
 
-    step = Step("tune", KIND, "sightline.tune.step", inputs, sections, config.seed)
-    return run_step(step, store=store, run_id=run_id, output=Path(output), work=work)
+    done = run_step(step, store=store, run_id=run_id, output=Path(output), work=work)
+    for place in places:
+        remove_job(place)  # only now: until the step has committed, an interrupted one goes on from there
+    return done
 
 
 def choose(trials: Sequence[Trial]) -> Trial:
@@ -94,9 +126,11 @@ class _Best:
         self._progress(f"trial {self._newest + 1}/{self._num_trials} · best val {self._best:.2f}")
 
 
-def _search(version: DatasetVersion, config: TuneConfig, train: TrainConfig, on_report: _Best) -> list[Trial]:
+def _search(
+    version: DatasetVersion, config: TuneConfig, train: TrainConfig, place: str, launched: Callable[[Job], list[Trial]]
+) -> list[Trial]:
     # Not inside the artifact's folder: Ray's sockets may have at most 107 characters of path.
-    folder = Path(tempfile.mkdtemp(prefix="sltune-", dir="/tmp"))
+    folder = make_ray_folder()
     try:
         scratch = folder / "s"
         scratch.mkdir()
@@ -111,8 +145,9 @@ def _search(version: DatasetVersion, config: TuneConfig, train: TrainConfig, on_
             val=pack(version, "val", scratch),
             scratch=str(scratch),
             ray_folder=str(folder),
+            place=place if "://" in place else str(Path(place).absolute()),
         )
-        return launch(job, on_report)
+        return launched(job)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

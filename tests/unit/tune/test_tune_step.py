@@ -101,9 +101,9 @@ def test_a_search_finds_parameters_and_leaves_no_process_and_no_folder(dataset, 
 def _remembering(folders):
     from sightline.tune.launch import launch
 
-    def remember(job, on_report):
+    def remember(job, *rest):
         folders.append(job.ray_folder)
-        return launch(job, on_report)
+        return launch(job, *rest)
 
     return remember
 
