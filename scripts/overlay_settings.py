@@ -72,22 +72,17 @@ def settings_text(folder: Path, given: Mapping[str, str]) -> str:
     example = _read(folder / "settings.env.example")
     present = _read(folder / "settings.env") if (folder / "settings.env").exists() else {}
     values = example | present | {name: str(value) for name, value in given.items()}
-    if "registry_prefix" in given:
-        host, slash, path = given["registry_prefix"].partition("/")
-        if not slash:
-            raise SettingsError(f"registry_prefix '{given['registry_prefix']}' has no path: write host/path")
-        values |= {"registry_host": host, "registry_path": path}
     return "".join(f"{name}={values[name]}\n" for name in example)
 
 
 def passwords(folder: Path) -> dict[Path, str]:
     """The secret files that are not there yet, with new random values."""
-    password, token = secrets.token_urlsafe(_PASSWORD_BYTES), secrets.token_urlsafe(_PASSWORD_BYTES)
+    password = secrets.token_urlsafe(_PASSWORD_BYTES)
     files = {
-        folder / "drift-token": token,
         # The key pair that Kubeflow's own object store ships with; replace it by that of your S3 server.
         folder / "credentials": "[default]\naws_access_key_id=minio\naws_secret_access_key=minio123\n",
     }
+    files[folder / "storage.env"] = "AWS_ACCESS_KEY_ID=minio\nAWS_SECRET_ACCESS_KEY=minio123\n"  # the same pair, as KServe wants it
     if not (folder / "password").exists():
         files |= {folder / "password": password, folder / "pg_service.conf": f"[mlflow]\nuser=mlflow\npassword={password}\n"}
     return {path: text for path, text in files.items() if not path.exists()}
