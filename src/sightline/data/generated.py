@@ -1,6 +1,7 @@
 """`generated://surfaces`: images that are made where they are needed, the same bytes everywhere, so that a first run needs no data."""
 
 import re
+import threading
 from pathlib import Path
 
 from sightline.errors import UsageError
@@ -8,6 +9,9 @@ from sightline.store.digest import sha256_bytes
 
 _FIELDS = {"lots": 60, "images": 40, "seed": 7}
 _FIELD = re.compile(r"([a-z]+)=(\d{1,6})")
+
+# Images are read by several threads, and in a new pod each of them finds the folder empty.
+_MAKING = threading.Lock()
 
 
 def generated_folder(uri: str) -> Path:
@@ -23,7 +27,8 @@ def generated_folder(uri: str) -> Path:
 
     lots, images_per_lot, seed = _parsed(uri)
     folder = Path.home() / ".cache" / "sightline" / "generated" / sha256_bytes(f"{lots},{images_per_lot},{seed}".encode())[:16]
-    generate(folder, lots=range(lots), images_per_lot=images_per_lot, seed=seed)
+    with _MAKING:
+        generate(folder, lots=range(lots), images_per_lot=images_per_lot, seed=seed)
     return folder
 
 
