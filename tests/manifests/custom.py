@@ -1,8 +1,8 @@
 """The custom resources that we write, as strict models of the fields that we use.
 
-The CRDs themselves belong to other projects and are not part of this repository; all rendered objects were validated against them once (Kueue
-0.19, KServe shortly before 0.21, External Secrets 2.9, Gateway API 1.6, Envoy Gateway 1.9, Prometheus operator 0.93, Argo Workflows 4.1,
-Argo Events 1.9). A field that is misspelt or in the wrong place is an error here, as it is for a server with strict field validation.
+The CRDs themselves belong to other projects and are not part of this repository; all rendered objects were validated against them once
+(Kueue 0.19, KServe shortly before 0.21, External Secrets 2.9, Gateway API 1.6, Envoy Gateway 1.9, Prometheus operator 0.93, Argo Workflows
+4.1, Argo Events 1.9). A field that is misspelt or in the wrong place is an error here, as it is for a server with strict field validation.
 """
 
 from typing import Annotated, Any, Literal

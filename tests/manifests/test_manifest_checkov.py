@@ -35,10 +35,10 @@ def test_checkov_finds_nothing_and_skips_only_what_an_object_explains(environmen
 
 
 @pytest.mark.slow
-def test_checkov_sees_a_container_that_may_be_root(checkov, prod, tmp_path):
-    text = prod.text.replace("runAsNonRoot: true", "runAsNonRoot: false")
+def test_checkov_sees_a_container_that_may_gain_privileges(checkov, prod, tmp_path):
+    text = prod.text.replace("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true")
     failed, _ = scan(tmp_path, text)
-    assert any(line.startswith("CKV_K8S_23 ") for line in failed)
+    assert any(line.startswith("CKV_K8S_20 ") for line in failed)
 
 
 def test_every_skip_has_a_reason(overlay: Rendered):

@@ -15,6 +15,7 @@ from tests.manifests.objects import ROOT
 
 RUNBOOKS = {"drift-alert", "canary-rolled-back", "gate-inconclusive", "gpu-pool-empty", "store-corrupt", "rollback"}
 OLD, NEW = 'model="shapes",version="aaa",track="route"', 'model="shapes",version="bbb",track="route"'
+WAITING = 'kube_pod_container_status_waiting_reason{namespace="sightline-serving",pod="shapes-1",reason="%s"}'
 RUNS = 'argo_workflows_total_count{namespace="sightline",phase="%s"}'
 
 
@@ -137,21 +138,13 @@ CASES: dict[str, tuple[str, str, dict[str, str] | None, list[dict[str, str]]]] =
         "SightlineServerCannotStart",
         "30m",
         {"severity": "critical", "namespace": "sightline-serving", "pod": "shapes-1"},
-        [
-            series(
-                'kube_pod_container_status_waiting_reason{namespace="sightline-serving",pod="shapes-1",reason="CrashLoopBackOff"}', "1x60"
-            )
-        ],
+        [series(WAITING % "CrashLoopBackOff", "1x60")],
     ),
     "a server is still starting": (
         "SightlineServerCannotStart",
         "30m",
         None,
-        [
-            series(
-                'kube_pod_container_status_waiting_reason{namespace="sightline-serving",pod="shapes-1",reason="ContainerCreating"}', "1x60"
-            )
-        ],
+        [series(WAITING % "ContainerCreating", "1x60")],
     ),
     # Ten days of hours.
     "the classes changed": (
