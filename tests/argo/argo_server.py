@@ -24,6 +24,7 @@ class ArgoServer(http.server.ThreadingHTTPServer):
     fail_with: status codes that the next requests get, whatever they are.
     requests: method and path of each request.
     interfere: called with the name of an object just before it is changed.
+    created, acted: called with the kind and the object, with the run and the verb: what a controller would see.
     """
 
     daemon_threads = True
@@ -38,6 +39,8 @@ class ArgoServer(http.server.ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.version = 0
         self.interfere: Callable[[str], object] = lambda _: None
+        self.created: Callable[[str, dict[str, Any]], object] = lambda _kind, _body: None
+        self.acted: Callable[[str, str], object] = lambda _name, _verb: None
 
     @property
     def url(self) -> str:
@@ -121,7 +124,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body["metadata"]["creationTimestamp"] = f"2026-11-01T02:00:{self.server.version:02d}Z"
         # The real server is written in Go: fields that nobody set come back empty.
         body["spec"].setdefault("arguments", {})
-        return self.server.put(kind, body)
+        self.server.put(kind, body)
+        self.server.created(kind, body)
+        return body
 
     def _list(self, kind: str, query: dict[str, list[str]]) -> dict[str, Any]:
         label, _, value = query.get("listOptions.labelSelector", [""])[0].partition("=")
@@ -150,8 +155,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         phase = run.get("status", {}).get("phase", "")
         if verb == "retry" and phase not in {"Failed", "Error"}:
             raise _Refused(400, "workflow must be Failed/Error to retry")
-        after = {"stop": "Failed", "terminate": "Failed", "retry": "Running", "resume": "Running"}[verb]
+        after = {"retry": "Running", "resume": "Running"}.get(verb, phase)
         run["status"] = {**run.get("status", {}), "phase": after, "message": body.get("message", body.get("nodeFieldSelector", ""))}
+        self.server.acted(name, verb)
         return run
 
     def _send(self, status: int, content: bytes) -> None:

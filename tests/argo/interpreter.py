@@ -71,6 +71,8 @@ class Interpreter:
     resume: Callable[[], bool] = lambda: False
     nodes: dict[str, Node] = field(default_factory=dict)
     phase: str = "Running"
+    stopped: bool = False
+    _process: subprocess.Popen[str] | None = None
 
     def run(self) -> str:
         """Runs the entry point and the exit handler; the workflow's last phase."""
@@ -80,14 +82,20 @@ class Interpreter:
         for parameter in spec["arguments"]["parameters"]:
             self._globals[f"workflow.parameters.{parameter['name']}"] = self.arguments.get(parameter["name"], parameter["value"])
         tasks = self._templates[spec["entrypoint"]]["dag"]["tasks"]
-        while waiting := [task for task in tasks if task["name"] not in self.nodes]:
+        while (waiting := [task for task in tasks if task["name"] not in self.nodes]) and not self.stopped:
             task = next(task for task in waiting if all(name in self.nodes for name in _tasks_in(task.get("depends", ""))))
             self.nodes[task["name"]] = self._task(task)
         failed = {name: node for name, node in self.nodes.items() if node.phase not in _DONE}
-        self.phase = "Failed" if failed else "Succeeded"
+        self.phase = "Failed" if failed or self.stopped else "Succeeded"
         if "onExit" in spec:
             self._at_the_end(self._templates[spec["onExit"]], failed)
         return self.phase
+
+    def stop(self) -> None:
+        """Ends the running step with SIGTERM; the exit handler still runs."""
+        self.stopped = True
+        if self._process:
+            self._process.terminate()
 
     def ran(self) -> list[str]:
         """Names of the nodes that had a pod or waited for a person, in order."""
@@ -142,7 +150,12 @@ class Interpreter:
             node.phase = "Failed" if attempt.exit_code else "Succeeded"
             node.message = f"Error (exit code {attempt.exit_code})" if attempt.exit_code else ""
             last = {"lastRetry": _LastRetry(node.phase, str(attempt.exit_code))}
-            if node.phase == "Succeeded" or len(node.attempts) > int(strategy["limit"]) or not evaluate(strategy["expression"], last):
+            if (
+                node.phase == "Succeeded"
+                or self.stopped
+                or len(node.attempts) > int(strategy["limit"])
+                or not evaluate(strategy["expression"], last)
+            ):
                 return node
 
     def _attempt(self, pod: Mapping[str, Any]) -> tuple[Attempt, dict[str, str]]:

@@ -172,6 +172,7 @@ def test_a_run_is_stopped_retried_and_approved(applied, double):
     with pytest.raises(UsageError, match="workflow must be Failed/Error to retry"):
         runs.retry(applied, name)
     assert runs.stop(applied, name, why="wrong data").message == "wrong data"
+    double.phase(name, "Failed")
     assert runs.retry(applied, name).phase == "Running"
     assert runs.approve(applied, name).message == "displayName=approve"
     assert double.requests[-3:] == [f"PUT /api/v1/workflows/sightline/{name}/{verb}" for verb in ("stop", "retry", "resume")]
@@ -236,7 +237,8 @@ def test_the_command_does_all_of_it(argo, double, tmp_path):
     assert argo("list")[1].out.split()[:2] == [name, "Running"]
     double.lines[name] = [{"result": {"podName": "p", "content": "text"}}]
     assert argo("logs", name)[1].out == "p: text\n"
-    assert argo("stop", name)[1].out == f"{name}: Failed\n"
+    assert argo("stop", name)[1].out == f"{name}: Running\n"
+    double.phase(name, "Failed")
     assert argo("retry", name)[1].out == f"{name}: Running\n"
     assert argo("approve", name)[1].out == f"{name}: Running\n"
     assert argo("apply", "--events")[0] == 0
