@@ -15,7 +15,9 @@ from sightline.store.artifact import write_file
 from sightline.store.objects import open_store
 from sightline.store.steps import run_name
 
-_SUCCEEDED = "SUCCEEDED"
+# Argo and kfp.local say the first; Kubeflow's server passes on the words of its metadata store, and calls a run whose one branch was
+# not taken still running. Then the records alone decide: without exactly one decision the run has failed all the same.
+_NO_OBJECTION = frozenset({"SUCCEEDED", "COMPLETE", "CACHED", "RUNNING"})
 
 
 def conclude(*, run_id: str, state: str, error: str, store: StoreConfig, page: str = "", prices: str = "") -> Summary:
@@ -23,7 +25,7 @@ def conclude(*, run_id: str, state: str, error: str, store: StoreConfig, page: s
 
     Args:
         run_id: the run.
-        state: the scheduler's final status of the run, "Succeeded" in any case of letters, or another word.
+        state: the scheduler's final status of the run, in any case of letters; words of failure make a failed run of it.
         error: the scheduler's message about it; may be empty.
         store: where the run's records are; the pack goes to ``<runs>/<run_id>``.
         page: where a copy of the report goes, for Kubeflow's run page; empty for none.
@@ -52,7 +54,7 @@ def conclude(*, run_id: str, state: str, error: str, store: StoreConfig, page: s
 
 def _with_state(judgement: Judgement, state: str, error: str) -> Judgement:
     """The scheduler may know of a failure that no step recorded: a pod that was evicted, an image that was not there."""
-    if judgement.status == "failed" or state.upper() == _SUCCEEDED:
+    if judgement.status == "failed" or state.upper() in _NO_OBJECTION:
         return judgement
     told = f": {error.strip().splitlines()[0]}" if error.strip() else ""
     reason = f"the scheduler ended the run as {state or 'unknown'}{told} (recorded so far: {judgement.status})"

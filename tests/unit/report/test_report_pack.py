@@ -307,6 +307,19 @@ def test_concluding_a_decided_run_writes_its_pack_into_its_folder(world: World) 
     assert (Path(world.store.runs) / "run-1" / "summary.json").is_file()
 
 
+@pytest.mark.parametrize("state", ["Succeeded", "COMPLETE", "CACHED", "RUNNING"])
+def test_every_scheduler_has_words_of_its_own_for_a_run_that_is_well(world: World, state: str) -> None:
+    world.retrain("run-1", champion=0)
+    assert conclude(run_id="run-1", state=state, error="", store=world.store).status == "promoted"
+
+
+@pytest.mark.parametrize("state", ["FAILED", "Error", "CANCELED", ""])
+def test_every_other_word_is_a_failure(world: World, state: str) -> None:
+    world.retrain("run-1", champion=0)
+    with pytest.raises(SightlineError, match="the run failed"):
+        conclude(run_id="run-1", state=state, error="", store=world.store)
+
+
 def test_concluding_a_look_at_drift_needs_no_decision_on_a_model(world: World) -> None:
     world.monitor("look")
     assert conclude(run_id="look", state="SUCCEEDED", error="", store=world.store).exit_code == 4
