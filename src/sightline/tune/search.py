@@ -81,9 +81,14 @@ def _start_ray(job: Job) -> None:
             _temp_dir=job.ray_folder,
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise EnvironmentFault(
-            f"Ray cannot start: {error}", remedy="set tune.enabled=false to train with the train section's values"
-        ) from error
+        raise _no_ray(error) from error
+
+
+def _no_ray(error: Exception) -> EnvironmentFault:
+    if address := os.environ.get("RAY_ADDRESS"):
+        remedy = "check RAY_ADDRESS, and RAY_AUTH_MODE and RAY_AUTH_TOKEN of that cluster"
+        return EnvironmentFault(f"Ray at {address} cannot be reached: {error}", remedy=remedy)
+    return EnvironmentFault(f"Ray cannot start: {error}", remedy="set tune.enabled=false to train with the train section's values")
 
 
 def _run_trials(job: Job, numbers: list[int], tell: Callable[[Report], None]) -> None:
