@@ -35,7 +35,8 @@ def plain(model: Any) -> dict[str, Any]:
     """A model as the dict that Kubernetes takes, with Argo's own spelling of the keys."""
     from argo_workflows.api_client import ApiClient
 
-    return ApiClient.sanitize_for_serialization(model)
+    body: dict[str, Any] = ApiClient.sanitize_for_serialization(model)
+    return body
 
 
 def unknown_keys(model: Any, path: str = "") -> Iterator[str]:
