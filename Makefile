@@ -24,8 +24,8 @@ check: setup  ## ruff, mypy --strict, import rules, generated files
 format: setup  ## format the sources
 	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format -q .
 
-compile: setup  ## write pipelines/compiled/*.yaml
-	@$(PY) -m pipelines compile
+compile: setup  ## write the images' content tags and pipelines/compiled
+	@scripts/images tags && $(PY) -m pipelines compile && $(PY) -m pipelines.argo compile
 
 lock:  ## resolve requirements/*.lock anew from pyproject.toml
 	@scripts/lock

@@ -27,6 +27,10 @@ _NUM_TRANSFERS = 8
 Write = Callable[[Path], Mapping[str, Any]]
 
 
+class ExpiredError(DataError):
+    """Files of a finished step are gone; none is altered."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """A finished step.
@@ -127,13 +131,20 @@ class ObjectCache:
         """See Cache; works in a scratch folder below TMPDIR."""
         found = self.manifest(key)
         with _scratch() as scratch:
-            artifact = self._make(key, kind, scratch, write) if found is None else self._open(key, kind, found, scratch)
-            materialise(artifact, output)
-        return Kept(open_artifact(output, kind), f"{self._uri}/{key}", found is not None)
+            artifact = None if found is None else self._unexpired(key, kind, found, scratch)
+            materialise(artifact or self._make(key, kind, scratch, write, expired=found), output)
+        return Kept(open_artifact(output, kind), f"{self._uri}/{key}", artifact is not None)
 
-    def _make(self, key: str, kind: str, scratch: Path, write: Write) -> Artifact:
+    def _unexpired(self, key: str, kind: str, manifest: Manifest, scratch: Path) -> Artifact | None:
+        """The kept artifact; None when files of it are gone, which a bucket's lifecycle removes one by one. Altered ones are an error."""
+        try:
+            return self._open(key, kind, manifest, scratch)
+        except ExpiredError:
+            return None
+
+    def _make(self, key: str, kind: str, scratch: Path, write: Write, *, expired: Manifest | None) -> Artifact:
         made = commit_artifact(scratch / "made", kind, write)
-        counts = self._publish(key, made)
+        counts = self._publish(key, made, expired)
         return made if counts.seal == made.manifest.seal else self._open(key, kind, counts, scratch)
 
     def _open(self, key: str, kind: str, manifest: Manifest, scratch: Path) -> Artifact:
@@ -152,28 +163,32 @@ class ObjectCache:
         """Puts the files into ``folder``, each compared with its SHA-256, the manifest last.
 
         Raises:
-            DataError: a file is missing or altered; names each.
+            DataError: a file is altered; names each.
+            ExpiredError: files are gone, and those that are there are sound.
         """
 
-        def fetch(number: int) -> str:
+        def fetch(number: int) -> DataError | None:
             entry = manifest.files[number]
             try:
                 self._store.download(f"{key}/{manifest.digest}/{entry.path}", folder / entry.path, sha256=entry.sha256)
             except DataError as error:
-                return f"{entry.path}: {error.message}"
-            return ""
+                return error
+            return None
 
         with ThreadPoolExecutor(_NUM_TRANSFERS) as pool:
-            problems = [problem for problem in pool.map(fetch, range(len(manifest.files))) if problem]
+            errors = list(pool.map(fetch, range(len(manifest.files))))
+        problems = [f"{entry.path}: {error.message}" for entry, error in zip(manifest.files, errors, strict=True) if error]
+        place = f"{self._uri}/{key}"
+        if problems and all(isinstance(error, MissingObjectError) for error in errors if error):
+            raise ExpiredError(f"files of {place} are gone", problems=problems, remedy="run the step again")
         if problems:
-            place = f"{self._uri}/{key}"
             raise DataError(f"{place} was altered after it was written", problems=problems, remedy=f"delete {place} and run the step again")
         write_file(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
 
-    def _publish(self, key: str, made: Artifact) -> Manifest:
+    def _publish(self, key: str, made: Artifact, expired: Manifest | None) -> Manifest:
         """The manifest that counts from now on: ours, or that of a machine that was faster."""
         faster = self.manifest(key)
-        if faster is not None:
+        if faster is not None and faster != expired:
             return faster
 
         def upload(number: int) -> None:
@@ -183,8 +198,9 @@ class ObjectCache:
 
         with ThreadPoolExecutor(_NUM_TRANSFERS) as pool:
             list(pool.map(upload, range(len(made.manifest.files))))
+        condition = {"if_match": self._store.etag(f"{key}/{MANIFEST}")} if faster else {}
         try:
-            self._store.write(f"{key}/{MANIFEST}", (made.folder / MANIFEST).read_bytes(), if_absent=True)
+            self._store.write(f"{key}/{MANIFEST}", (made.folder / MANIFEST).read_bytes(), if_absent=not faster, **condition)
         except ConflictError:
             return self.manifest(key) or made.manifest
         return made.manifest
