@@ -49,7 +49,7 @@ PROFILES: dict[Profile, Resources] = {
     "cpu": Resources("2", "8Gi", "20Gi", timeout_s=4 * 3600, retries=2),
     "train": Resources("4", "16Gi", "50Gi", timeout_s=12 * 3600, retries=5, shm="4Gi", steady=True),
     "compile": Resources("4", "8Gi", "20Gi", timeout_s=4 * 3600, retries=2),
-    "deploy": Resources("2", "4Gi", "10Gi", timeout_s=6 * 3600, retries=1, steady=True),
+    "deploy": Resources("2", "4Gi", "10Gi", timeout_s=30 * 3600, retries=1, steady=True),  # a day for a person to approve
 }
 
 ENVIRONMENT = {

@@ -7,13 +7,13 @@ from pipelines._parameters import DEFAULT, parameters
 from pipelines._placement import place
 
 _DEFAULT = parameters("retrain", DEFAULT)
-_WEEK_S, _DAY_S = 7 * 24 * 3600, 24 * 3600
+_WEEK_S, _LONGEST_S = 7 * 24 * 3600, 3 * 24 * 3600  # the longest: training, and a day for a person to approve
 
 
 @dsl.pipeline(
     name="retrain",
     description="Retrains a vision model and ships it only if it is not worse.",
-    pipeline_config=dsl.PipelineConfig(ttl_seconds_after_finished=_WEEK_S, active_deadline_seconds=_DAY_S),
+    pipeline_config=dsl.PipelineConfig(ttl_seconds_after_finished=_WEEK_S, active_deadline_seconds=_LONGEST_S),
 )
 def retrain(  # noqa: PLR0917 - each parameter is a field of the form
     run_id: str = "",
@@ -40,7 +40,7 @@ def retrain(  # noqa: PLR0917 - each parameter is a field of the form
     job = {"train": train, "epochs": epochs, "num_nodes": num_nodes, "gpus": gpus, "cluster": cluster, **run}
     pool = {"gpus": gpus, "gpu_resource": gpu_resource, "node_selector": node_selector, "tolerations": tolerations, "affinity": affinity}
 
-    with dsl.ExitHandler(place(components.report(**run), "light"), name="always reported"):
+    with dsl.ExitHandler(place(components.report(cluster=cluster, **run), "light"), name="always reported"):
         data = place(components.ingest(ingest=ingest, source=source, pin=pin, **run), "cpu").outputs["dataset"]
         tuned = place(components.tune(dataset=data, tune=tune, **job), "train", pool).outputs["tuned"]
         model = place(components.train(dataset=data, tuned=tuned, **job), "train", pool).outputs["model"]

@@ -14,6 +14,7 @@ from pipelines import _local
 from pipelines._parameters import CHOICES, DEFAULT, parameters
 from pipelines._placement import ENVIRONMENT, PROFILES, SHARED_MEMORY
 from pipelines.compilation import PIPELINES, compile_all, compile_pipeline
+from sightline.config.deploy import DeployConfig
 from sightline.config.run import RunConfig
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
@@ -212,3 +213,9 @@ def test_on_one_machine_a_task_has_no_variables_of_an_image_and_a_failure_is_not
     tasks = [task for group in (spec.root, *spec.components.values()) for task in group.dag.tasks.values()]
     assert {task.retry_policy.max_retry_count for task in tasks} == {0}
     assert not any("env" in executor["container"] for executor in spec.deployment_spec["executors"].values())
+
+
+def test_a_person_has_the_time_to_approve_that_the_configuration_says():
+    deploy = DeployConfig()
+    waiting = deploy.approval_timeout_s + deploy.ready_timeout_s + deploy.deadline_s
+    assert waiting < PROFILES["deploy"].timeout_s < documents("retrain")[1]["pipelineConfig"]["activeDeadlineSeconds"]

@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
+from sightline.config.cluster import ClusterConfig
 from sightline.config.store import StoreConfig
 from sightline.errors import SightlineError
 from sightline.report.champions import read_champions
@@ -19,8 +20,10 @@ from sightline.store.steps import run_name
 # not taken still running. Then the records alone decide: without exactly one decision the run has failed all the same.
 _NO_OBJECTION = frozenset({"SUCCEEDED", "COMPLETE", "CACHED", "RUNNING"})
 
+_NO_CLUSTER = ClusterConfig()
 
-def conclude(*, run_id: str, state: str, error: str, store: StoreConfig, page: str = "", prices: str = "") -> Summary:
+
+def conclude(*, run_id: str, state: str, error: str, store: StoreConfig, page: str = "", cluster: ClusterConfig = _NO_CLUSTER) -> Summary:
     """Writes the pack of one run into its folder and returns the summary, if the run ended with exactly one decision.
 
     Args:
@@ -29,14 +32,14 @@ def conclude(*, run_id: str, state: str, error: str, store: StoreConfig, page: s
         error: the scheduler's message about it; may be empty.
         store: where the run's records are; the pack goes to ``<runs>/<run_id>``.
         page: where a copy of the report goes, for Kubeflow's run page; empty for none.
-        prices: file with the price of each pool; with it the summary says what the run cost.
+        cluster: where the prices of its pools are; with them the summary says what the run cost.
 
     Raises:
         SightlineError: the run failed, made no decision, or made two; the pack is written all the same.
     """
     run_id = run_name(run_id)
     place = f"{store.runs}/{run_id}"
-    priced = read_prices(prices) if prices else None
+    priced = read_prices(cluster.prices) if cluster.prices else None
     with tempfile.TemporaryDirectory(prefix="sightline-report-") as scratch:
         (run,) = read_runs(store, [run_id], scratch=Path(scratch))
         judgement = _with_state(judge_run(run), state, error)
