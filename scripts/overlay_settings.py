@@ -26,7 +26,7 @@ class SettingsError(Exception):
 def main() -> int:
     """The command line; 2 when the outputs cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("environment", choices=sorted(path.name for path in OVERLAYS.iterdir() if path.is_dir()))
+    parser.add_argument("environment", help="name of an overlay: dev, prod")
     parser.add_argument("--overlays", type=Path, default=OVERLAYS, help="folder of the overlays")
     options = parser.parse_args()
     try:
@@ -52,6 +52,9 @@ def outputs_of(text: str) -> dict[str, Any]:
 def write(overlay: Path, outputs: Mapping[str, Any]) -> list[Path]:
     """Writes the overlay's files; the paths of those that are new or different."""
     folder = overlay / "settings"
+    if not folder.is_dir():
+        there = ", ".join(sorted(path.parent.name for path in overlay.parent.glob("*/settings")))
+        raise SettingsError(f"there is no overlay '{overlay.name}' with settings; there are: {there}")
     files = {folder / "settings.env": settings_text(folder, outputs.get("settings", {}))}
     prices = folder / "prices.yaml"
     if "prices" in outputs:

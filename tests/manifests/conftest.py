@@ -16,10 +16,18 @@ def copy_of_manifests(folder: Path) -> Path:
     shutil.copy(ROOT / "pipelines" / "kustomization.yaml", folder / "pipelines")
     shutil.copytree(ROOT / "pipelines" / "compiled", folder / "pipelines" / "compiled")
     overlays = folder / "manifests" / "overlays"
+    _plain_argo(overlays)
     for environment in ENVIRONMENTS:
         command = [str(ROOT / "scripts" / "overlay-settings"), environment, "--overlays", str(overlays)]
         subprocess.run(command, input="", check=True, capture_output=True, text=True)
     return folder / "manifests"
+
+
+def _plain_argo(overlays: Path) -> None:
+    """The third overlay: prod as its first lines say that one makes it for plain Argo."""
+    shutil.copytree(overlays / "prod", overlays / "prod-argo")
+    path = overlays / "prod-argo" / "kustomization.yaml"
+    path.write_text(path.read_text().replace("- ../../components/kubeflow", "- ../../components/argo"))
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +66,11 @@ def overlay(request, overlays) -> Rendered:
 @pytest.fixture
 def prod(overlays) -> Rendered:
     return overlays["prod"]
+
+
+@pytest.fixture
+def prod_argo(overlays) -> Rendered:
+    return overlays["prod-argo"]
 
 
 @pytest.fixture

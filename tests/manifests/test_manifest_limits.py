@@ -61,11 +61,11 @@ def test_the_queue_holds_what_the_quota_admits_and_gpus_are_nowhere_else(prod):
     assert quotas["sightline-gpu"]["cpu"] >= jobs(8)["cpu"] / 2
 
 
-def test_every_resource_that_a_queued_pod_asks_for_is_covered(prod):
-    covered = set(prod.one("ClusterQueue", "sightline")["spec"]["resourceGroups"][0]["coveredResources"])
+def test_every_resource_that_a_queued_pod_asks_for_is_covered(prod_argo):
+    covered = set(prod_argo.one("ClusterQueue", "sightline")["spec"]["resourceGroups"][0]["coveredResources"])
     asked = {
         resource
-        for body in prod.of_kind("WorkflowTemplate")
+        for body in prod_argo.of_kind("WorkflowTemplate")
         for pod in pod_templates(body)
         for container in pod.containers
         for resource in container["resources"]["requests"]

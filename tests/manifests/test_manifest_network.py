@@ -3,6 +3,7 @@
 import pytest
 
 from tests.manifests.network import Network, Outside, Pod
+from tests.manifests.objects import ENVIRONMENTS, ROOT
 
 STEP = Pod("sightline", {"workflows.argoproj.io/workflow": "retrain-1", "pipeline/runid": "1"})
 ARGO_STEP = Pod("sightline", {"workflows.argoproj.io/workflow": "sightline-retrain-1", "sightline.dev/step": "train"})
@@ -57,7 +58,6 @@ ALLOWED = [
     (NODE, MLFLOW, 5000),
     (RAY_WORKER, RAY_HEAD, 6379),
     (RAY_HEAD, RAY_WORKER, 10005),
-    (RAY_SUBMITTER, RAY_HEAD, 8265),
     (KUBERAY, RAY_HEAD, 8265),
     (GATEWAY, SERVER, 8080),
     (PROMETHEUS, SERVER, 8081),
@@ -80,6 +80,7 @@ DENIED = [
     (STEP, RAY_HEAD, 6379),
     (NODE, RAY_HEAD, 6379),
     (KUBERAY, RAY_HEAD, 6379),
+    (RAY_SUBMITTER, RAY_HEAD, 8265),
     (RAY_SUBMITTER, RAY_HEAD, 6379),
     (STRANGER, NODE, 29500),
     (STRANGER_HERE, NODE, 29500),
@@ -118,8 +119,9 @@ def _line(case):
 
 
 @pytest.fixture
-def network(prod):
-    return Network(prod.of_kind("NetworkPolicy"))
+def network(prod, prod_argo):
+    """Policies only add up, so these are what Kubeflow and plain Argo each have together."""
+    return Network([*prod.of_kind("NetworkPolicy"), *prod_argo.of_kind("NetworkPolicy")])
 
 
 @pytest.mark.parametrize("case", ALLOWED, ids=_line)
@@ -132,7 +134,7 @@ def test_what_nothing_needs_is_denied(case, network):
     assert not network.allows(*case)
 
 
-@pytest.mark.parametrize("environment", ["dev", "prod"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_no_pod_reaches_the_metadata_of_its_machine(environment, overlays):
     network = Network(overlays[environment].of_kind("NetworkPolicy"))
     assert [(pod.name, port) for pod in OURS for port in (80, 443) if network.allows(pod, METADATA, port)] == []
@@ -174,3 +176,8 @@ def test_every_namespace_denies_by_default_in_both_directions(overlay):
 
 def test_no_placeholder_address_is_left(overlay):
     assert "192.0.2.0" not in overlay.text
+
+
+def test_the_job_is_handed_in_the_way_that_the_policies_expect():
+    """HTTPMode: KubeRay itself talks to the head, and there is no submitter's pod that would have to."""
+    assert '"submissionMode": "HTTPMode"' in (ROOT / "src" / "sightline" / "tune" / "rayjob.py").read_text()

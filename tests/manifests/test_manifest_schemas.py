@@ -6,7 +6,7 @@ import yaml
 from pydantic import ValidationError
 
 from tests.manifests.custom import MODELS
-from tests.manifests.objects import ROOT, pod_templates
+from tests.manifests.objects import pod_templates
 
 VERSION = "1.35"
 # Written with the models of the argo-workflows package, and looked at by tests/argo.
@@ -45,8 +45,8 @@ def test_every_object_has_the_form_of_its_kind(overlay):
         ("EventBus", "default", "spec.jetstream"),
     ],
 )
-def test_a_misspelt_field_is_an_error(kind, name, path, prod):
-    body = prod.one(kind, name)
+def test_a_misspelt_field_is_an_error(kind, name, path, overlays):
+    body = overlays["prod-argo" if kind == "EventBus" else "prod"].one(kind, name)
     place = body
     for part in path.split("."):
         place = place[part]
@@ -60,10 +60,10 @@ def test_a_value_of_the_wrong_type_is_an_error(prod):
     assert "replicas" in problem(body) or "two" in problem(body)
 
 
-def test_the_pipelines_are_the_compiled_ones_but_for_their_namespace_and_images(overlay):
-    for path in sorted((ROOT / "pipelines" / "compiled" / "argo").glob("*.yaml")):
+def test_the_pipelines_are_the_compiled_ones_but_for_their_namespace_and_images(manifests, prod_argo):
+    for path in sorted((manifests.parent / "pipelines" / "compiled" / "argo").glob("*.yaml")):
         for compiled in yaml.safe_load_all(path.read_text()):
-            rendered = overlay.one(compiled["kind"], compiled["metadata"]["name"], "sightline")
+            rendered = prod_argo.one(compiled["kind"], compiled["metadata"]["name"], "sightline")
             del rendered["metadata"]["namespace"]
             assert _without_images(rendered) == _without_images(compiled)
 
@@ -85,3 +85,10 @@ def test_objects_name_only_what_exists(overlay):
     for pod in [pod for body in overlay for pod in pod_templates(body) if not pod.is_fragment]:
         assert (pod.namespace, pod.spec["serviceAccountName"]) in accounts, pod.owner
         assert pod.spec.get("priorityClassName", "system-node-critical") in priorities, pod.owner
+
+
+def test_no_overlay_has_two_ways_that_start_runs_by_themselves(dev, prod, prod_argo):
+    assert not prod.of_kind("CronWorkflow")
+    assert all(schedule["spec"]["suspend"] for schedule in dev.of_kind("CronWorkflow"))
+    assert prod_argo.of_kind("CronWorkflow")
+    assert not any(body["metadata"]["name"] == "kubeflow" for body in prod_argo)

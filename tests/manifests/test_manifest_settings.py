@@ -131,3 +131,9 @@ def test_the_settings_that_terraform_gives_are_the_ones_that_the_overlay_reads()
     names = {line.split("=")[0] for line in example}
     by_hand = {"serving_domain"}
     assert [name for name in sorted(names - by_hand) if f" {name} " not in text.replace("=", " = ")] == []
+
+
+def test_an_unknown_overlay_is_refused_with_the_ones_that_exist(overlays_folder):
+    done = run("production", overlays_folder)
+    assert done.returncode == 2
+    assert "dev, prod" in done.stderr
