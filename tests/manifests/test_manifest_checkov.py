@@ -40,7 +40,7 @@ def test_checkov_sees_a_container_that_may_gain_privileges(checkov, prod, tmp_pa
     body = prod.one("Deployment", "mlflow")
     body["spec"]["template"]["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
     failed, _ = scan(tmp_path, {"mlflow": yaml.safe_dump(body)})
-    assert failed == ["CKV_K8S_20 Deployment.sightline-tracking.mlflow"]
+    assert "CKV_K8S_20 Deployment.sightline-tracking.mlflow" in failed
 
 
 def test_every_skip_has_a_reason(overlay: Rendered):
