@@ -1,5 +1,6 @@
 """A real S3 server on loopback, for tests."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,10 @@ def running_s3() -> Iterator[str]:
 
 @contextmanager
 def s3_bucket() -> Iterator[str]:
-    """The address (``s3://…``) of the empty bucket of a server of its own."""
+    """The address (``s3://…``) of an empty bucket; its name is new, because all servers of one process share what they hold."""
+    import boto3
+
     with running_s3():
-        yield f"s3://{BUCKET}"
+        name = f"bucket-{uuid.uuid4().hex[:12]}"
+        boto3.client("s3").create_bucket(Bucket=name)
+        yield f"s3://{name}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sightline.errors import DataError
+from sightline.errors import DataError, EnvironmentFault, TemporaryError
 from sightline.store.artifact import MANIFEST, FileEntry, Manifest, content_digest
 from sightline.store.objects import ObjectStore
 from sightline.train.state_file import read_state, write_state
@@ -63,6 +63,13 @@ class Checkpoints:
         for old in self._epochs()[_KEEP:]:
             for name in (MANIFEST, _STATE):
                 self._store.delete(f"{_folder(old)}/{name}")
+
+    def try_save(self, epoch: int, state: Mapping[str, Any]) -> None:
+        """Like ``save``; where the store does not take it, the log says so and training goes on: the older checkpoints are whole."""
+        try:
+            self.save(epoch, state)
+        except (EnvironmentFault, TemporaryError) as error:
+            _LOG.warning("there is no checkpoint of epoch %d, training goes on: %s", epoch, error)
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole, in the scratch folder; None when there is none. A damaged one is said in the log."""

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sightline.errors import EnvironmentFault, TemporaryError
+from sightline.errors import TemporaryError
 from sightline.learn.child import Emit
 from sightline.train.checkpoints import Checkpoint, Checkpoints
 from sightline.train.job import Epoch
@@ -39,11 +39,7 @@ def make_checkpoint_io(checkpoints: Checkpoints) -> "CheckpointIO":
         """States as safetensors; ``path`` is only read from."""
 
         def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
-            epoch = len(checkpoint["history"])
-            try:
-                checkpoints.save(epoch, checkpoint)
-            except (EnvironmentFault, TemporaryError) as error:
-                _LOG.warning("there is no checkpoint of epoch %d, training goes on: %s", epoch, error)
+            checkpoints.try_save(len(checkpoint["history"]), checkpoint)
 
         def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:  # noqa: ARG002
             return read_state(Path(path))

@@ -6,7 +6,6 @@ import torch
 from sightline.errors import EnvironmentFault
 from sightline.store.objects import open_store
 from sightline.train.checkpoints import Checkpoints
-from sightline.train.resume import make_checkpoint_io
 from sightline.train.state_file import read_state
 from tests.s3 import s3_bucket
 
@@ -106,10 +105,7 @@ def test_the_checkpoint_of_another_job_is_never_used(checkpoints, place, tmp_pat
     assert "it belongs to another job" in said.text
 
 
-def test_a_store_that_is_full_costs_the_checkpoint_and_not_the_training(tmp_path, caplog, monkeypatch):
-    logger = logging.getLogger("sightline.train.resume")
-    monkeypatch.setattr(logger, "disabled", False)
-    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+def test_a_store_that_is_full_costs_the_checkpoint_and_not_the_training(tmp_path, said, monkeypatch):
     checkpoints = Checkpoints(open_store(str(tmp_path / "jobs")), JOB, tmp_path)
     checkpoints.save(1, state(1))
 
@@ -117,6 +113,6 @@ def test_a_store_that_is_full_costs_the_checkpoint_and_not_the_training(tmp_path
         raise EnvironmentFault("no space left")
 
     monkeypatch.setattr(checkpoints._store, "upload", full)
-    make_checkpoint_io(checkpoints).save_checkpoint({"history": [1, 2], **state(2)}, "")
-    assert "there is no checkpoint of epoch 2, training goes on" in caplog.text
+    checkpoints.try_save(2, state(2))
+    assert "there is no checkpoint of epoch 2, training goes on" in said.text
     assert checkpoints.newest().epoch == 1
