@@ -116,10 +116,11 @@ def list_command(options: argparse.Namespace) -> int:
     """Lists the newest runs."""
     found = runs.list_runs(_server(options), limit=options.limit)
     lines = [f"  {'state':<10} {'outcome':<12} {'started (UTC)':<20} {'took':>9}  name\n"] if found else ["no runs yet\n"]
-    for run in found:
+    shown = [_shown(run) for run in found]  # reads the store, once per run
+    for run, one in zip(found, shown, strict=True):
         started = run.started_at.strftime("%Y-%m-%d %H:%M:%S")
-        lines.append(f"  {run.state:<10} {runs.outcome(run) or '-':<12} {started:<20} {run.seconds:>7.0f} s  {run.name}\n")
-    _say(options, [_shown(run) for run in found], "".join(lines))
+        lines.append(f"  {run.state:<10} {one['outcome'] or '-':<12} {started:<20} {run.seconds:>7.0f} s  {run.name}\n")
+    _say(options, shown, "".join(lines))
     return 0
 
 

@@ -17,6 +17,8 @@ SCRATCH = "/scratch"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where processes of one pod share batches
 CREDENTIALS = "/var/run/secrets/sightline/s3"
 CONFIG_MAP = "sightline-environment"
+PRICES = "/etc/sightline"
+PRICES_MAP = "sightline-prices"
 SECRET = "sightline-s3"  # noqa: S105 - the name of a Secret, not its content
 USER = 65532
 
@@ -101,6 +103,8 @@ def _isolate(task: PipelineTask, resources: Resources) -> None:
         kubernetes.empty_dir_mount(task, "shm", SHARED_MEMORY, medium="Memory", size_limit=resources.shm)
     # Credentials are a mounted file, and only where the cluster gives pods no identity of their own.
     kubernetes.use_secret_as_volume(task, SECRET, CREDENTIALS, optional=True)
+    # What cluster.prices can name: /etc/sightline/prices.yaml.
+    kubernetes.use_config_map_as_volume(task, PRICES_MAP, PRICES, optional=True)
 
 
 def _describe(task: PipelineTask, resources: Resources) -> None:

@@ -3,7 +3,19 @@
 import json
 from typing import Any
 
-from pipelines._placement import CONFIG_MAP, CREDENTIALS, ENVIRONMENT, PROFILES, SCRATCH, SECRET, SHARED_MEMORY, USER, Resources
+from pipelines._placement import (
+    CONFIG_MAP,
+    CREDENTIALS,
+    ENVIRONMENT,
+    PRICES,
+    PRICES_MAP,
+    PROFILES,
+    SCRATCH,
+    SECRET,
+    SHARED_MEMORY,
+    USER,
+    Resources,
+)
 from pipelines.argo.models import core, workflows
 from pipelines.argo.steps import RETRY_EXIT_CODES, SCRATCH_OUTPUTS, ArgoStep, image_of
 
@@ -68,6 +80,7 @@ def _container(step: ArgoStep, resources: Resources) -> Any:
     mounts = [
         core.VolumeMount(name="scratch", mount_path=SCRATCH),
         core.VolumeMount(name="credentials", mount_path=CREDENTIALS, read_only=True),
+        core.VolumeMount(name="prices", mount_path=PRICES, read_only=True),
     ]
     if resources.shm:
         mounts.append(core.VolumeMount(name="shm", mount_path=SHARED_MEMORY))
@@ -99,6 +112,7 @@ def _volumes(resources: Resources) -> list[Any]:
         core.Volume(name="scratch", empty_dir=core.EmptyDirVolumeSource(size_limit=resources.scratch)),
         # Credentials are a mounted file, and only where the cluster gives pods no identity of their own.
         core.Volume(name="credentials", secret=core.SecretVolumeSource(secret_name=SECRET, optional=True)),
+        core.Volume(name="prices", config_map=core.ConfigMapVolumeSource(name=PRICES_MAP, optional=True)),
     ]
     if resources.shm:
         volumes.append(core.Volume(name="shm", empty_dir=core.EmptyDirVolumeSource(medium="Memory", size_limit=resources.shm)))
