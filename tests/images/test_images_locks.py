@@ -127,6 +127,12 @@ def test_in_a_fresh_environment_from_the_lock_every_import_of_the_steps_works(in
     assert run([python, "-m", "kfp.dsl.executor_main", "--help"])
 
 
+@pytest.mark.parametrize("installed", ["serve"], indirect=True)
+def test_mlflow_works_with_a_file_too_which_is_the_default_of_store_tracking(installed, tmp_path):
+    run([installed[1], "-c", f"from sightline.registry import mirror; mirror.connect('sqlite:///{tmp_path}/mlflow.db')"])
+    assert (tmp_path / "mlflow.db").is_file()
+
+
 def test_control_in_that_environment_an_import_that_it_does_not_have_is_reported(installed):
     program = import_program([Import("torch", "nn")])
     done = subprocess.run([installed[1], "-"], input=program, capture_output=True, text=True, cwd=ROOT, check=False)
