@@ -1,7 +1,8 @@
 """A Kubernetes API on loopback: a real HTTP server with the rules that callers depend on, and hooks that play the controllers.
 
 It keeps objects of any kind with resource versions, optimistic replacement, JSON merge patches, label selectors, pods and their logs, and
-answers as the real API server does (status codes, ``Status`` bodies). It has no watches, schemas or garbage collection.
+answers as the real API server does (status codes, ``Status`` bodies), also to kubectl, which asks for the kinds first. It has no watches,
+schemas, server-side tables or garbage collection.
 """
 
 import copy
@@ -19,12 +20,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import yaml
 
 from sightline.cluster.api import INFERENCE_SERVICE, RAY_JOB, TRAIN_JOB, Kind
+from tests.kubernetes_kinds import PODS, described
 
 Object = dict[str, Any]
 Change = Literal["created", "updated", "deleted"]
 Controller = Callable[[Change, Object], None]
 Refusal = Callable[[Object], str]
-PODS = Kind("", "v1", "pods")
 _TOKEN = "fake-token"  # noqa: S105 - of this server only
 
 
@@ -38,14 +39,21 @@ class FakeKubernetes:
         refusals: per kind, what an admission webhook would say about a new or changed object; empty accepts it.
         forbidden: pairs (verb, plural) that are answered 403.
         faults: status codes that the next requests get instead of an answer.
+        anonymous: whether requests without a token are answered: kubectl sends none over plain HTTP.
         requests: every request so far: (method, path).
     """
 
     def __init__(
-        self, folder: Path, *, kinds: Iterable[Kind] = (TRAIN_JOB, RAY_JOB, INFERENCE_SERVICE), namespaces: Iterable[str] = ()
+        self,
+        folder: Path,
+        *,
+        kinds: Iterable[Kind] = (TRAIN_JOB, RAY_JOB, INFERENCE_SERVICE),
+        namespaces: Iterable[str] = (),
+        anonymous: bool = False,
     ) -> None:
         self.namespaces = {"sightline", "sightline-serving", "sightline-tracking", *namespaces}
         self.kinds = {PODS, *kinds}
+        self.anonymous = anonymous
         self.controllers: dict[Kind, Controller] = {}
         self.refusals: dict[Kind, Refusal] = {}
         self.forbidden: set[tuple[str, str]] = set()
@@ -97,15 +105,21 @@ class FakeKubernetes:
                 thing["status"] = copy.deepcopy(status)
                 self._stamp(thing)
 
+    def put(self, kind: Kind, body: Object, *, namespace: str = "") -> None:
+        """Creates or replaces an object of any kind; ``namespace`` is empty for kinds that have none."""
+        thing = copy.deepcopy(body)
+        thing["metadata"] |= {"namespace": namespace} if namespace else {}
+        with self._lock:
+            self._objects[kind, namespace, thing["metadata"]["name"]] = thing
+            self._stamp(thing)
+
     def put_pod(
         self, name: str, labels: Mapping[str, str], *, containers: Iterable[str] = ("main",), status: Object, namespace: str = "sightline"
     ) -> None:
         """Creates or replaces a pod."""
         spec = {"containers": [{"name": container, "image": "image"} for container in containers]}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)}, "spec": spec}
-        with self._lock:
-            self._objects[PODS, namespace, name] = pod | {"status": status}
-            self._stamp(pod)
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": dict(labels)}, "spec": spec, "status": status}
+        self.put(PODS, body, namespace=namespace)
 
     def remove_pod(self, name: str, *, namespace: str = "sightline") -> None:
         """Removes a pod and its logs."""
@@ -187,7 +201,7 @@ class FakeKubernetes:
         matches = [
             thing
             for (of, place, _), thing in self._objects.items()
-            if of == kind and place == namespace and _selects(selector, thing["metadata"].get("labels") or {})
+            if of == kind and namespace in {"", place} and _selects(selector, thing["metadata"].get("labels") or {})
         ]
         return {"apiVersion": kind.api_version, "kind": "List", "metadata": {"resourceVersion": str(self._version)}, "items": matches}
 
@@ -285,8 +299,11 @@ class _Handler(BaseHTTPRequestHandler):
             cluster.requests.append((self.command, url.path))
             if cluster.faults:
                 raise _Answer(cluster.faults.pop(0), "Fault", "injected")
-            if self.headers.get("Authorization") != f"Bearer {_TOKEN}":
+            token = f"Bearer {_TOKEN}"
+            if self.headers.get("Authorization", token if cluster.anonymous else "") != token:
                 raise _Answer(401, "Unauthorized", "Unauthorized")
+            if (kinds := described(url.path, cluster.kinds)) is not None:
+                return 200, json.dumps(kinds).encode(), "application/json"
             kind, namespace, name, part = _parsed(url.path)
             verb = _verb(self.command, name)
             if (verb, kind.plural) in cluster.forbidden:
@@ -321,13 +338,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _parsed(path: str) -> tuple[Kind, str, str, str]:
+    """(kind, namespace, name, part); the namespace is empty for kinds without one and for lists over all of them."""
     parts = [unquote(part) for part in path.strip("/").split("/")]
     root = 2 if parts[0] == "api" else 3
-    if len(parts) < root + 3 or parts[0] not in {"api", "apis"} or parts[root] != "namespaces":
+    if len(parts) <= root or parts[0] not in {"api", "apis"}:
         raise _Answer(404, "NotFound", "the server could not find the requested resource")
     group, version = ("", parts[1]) if root == 2 else (parts[1], parts[2])
-    name, part = [*parts[root + 3 :], "", ""][:2]
-    return Kind(group, version, parts[root + 2]), parts[root + 1], name, part
+    namespace, below = (parts[root + 1], parts[root + 2 :]) if parts[root] == "namespaces" and len(parts) > root + 2 else ("", parts[root:])
+    plural, name, part = [*below, "", ""][:3]
+    return Kind(group, version, plural), namespace, name, part
 
 
 def _verb(method: str, name: str) -> str:
