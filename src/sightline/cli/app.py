@@ -149,7 +149,9 @@ def push(
 def gate_plan(
     config: ConfigFile,
     *,
-    dataset: Annotated[Path | None, typer.Option(help="A dataset version; without it, the images of ingest.source are ingested.")] = None,
+    dataset: Annotated[
+        str, typer.Option(help="A dataset version, a folder or s3://…; without it, the images of ingest.source are ingested.")
+    ] = "",
     churn: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Share of images on which equally good models differ; default: as in the last verdict."),

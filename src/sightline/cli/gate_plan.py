@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from sightline.cli.display import Display, emit
 from sightline.cli.launch import absolute, new_run_id
+from sightline.data.trees import resolved_source
 from sightline.errors import DataError, UsageError
+from sightline.store.cache import fetch_artifact
 
 if TYPE_CHECKING:
     from sightline.config.run import RunConfig
@@ -28,13 +30,14 @@ _LEAST_CHURN = 0.01
 
 
 def plan_command(
-    config: RunConfig, *, dataset: Path | None, churn: float | None, attempts: int, as_json: bool, together: float | None = None
+    config: RunConfig, *, dataset: str, churn: float | None, attempts: int, as_json: bool, together: float | None = None
 ) -> int:
     """Prints the plan; 0 when the golden images support the margins.
 
     Args:
         config: the run's configuration; ``gate`` is what is planned.
-        dataset: folder of a dataset version; None: the images of ``config.ingest`` are ingested, as the pipeline would.
+        dataset: address of a dataset version, a folder or ``s3://…``; empty: the images of ``config.ingest``
+            are ingested, as the pipeline would.
         churn: share of images on which equally good models differ; None: as in the last verdict, else 5 %.
         attempts: the number of the look at the golden set that is planned for, from 1.
         as_json: print the whole plan as JSON.
@@ -124,16 +127,17 @@ def _remedies(plan: Plan) -> Iterator[str]:
         yield f"{problem.split(':', 1)[0]}: {remedy}" if named else remedy
 
 
-def _golden(config: RunConfig, dataset: Path | None) -> Golden:
+def _golden(config: RunConfig, dataset: str) -> Golden:
     from sightline.data.version import DatasetVersion
 
-    if dataset is not None:
-        return _slices_of(DatasetVersion.open(dataset), config)
+    if dataset:
+        with tempfile.TemporaryDirectory() as scratch:
+            return _slices_of(DatasetVersion.open(fetch_artifact(dataset, Path(scratch))), config)
     if not config.ingest.source:
         raise UsageError("there is no data to plan for", remedy="set ingest.source, or name a dataset version: --dataset DIR")
     from sightline.ingest.step import run as ingest
 
-    source = str(Path(config.ingest.source).resolve())
+    source = resolved_source(config.ingest.source)
     with tempfile.TemporaryDirectory() as scratch:
         # The cache and the registry are the pipeline's own; only the records of this look are thrown away.
         store = absolute(config.store).model_copy(update={"runs": str(Path(scratch) / "runs")})
@@ -161,6 +165,8 @@ def _expected_churn(store: StoreConfig) -> tuple[float, str]:
     """The churn of the last verdict with a champion in the cache, else the assumed one; and which it is."""
     from sightline.gate.plan import ASSUMED_CHURN
 
+    if "://" in store.cache:
+        return ASSUMED_CHURN, "assumed: verdicts in a bucket are not searched, give --churn"
     for verdict in _verdicts(Path(store.cache)):
         flips = verdict.flips.num_broken + verdict.flips.num_fixed
         if verdict.champion not in {"none", verdict.candidate} and verdict.num_images:

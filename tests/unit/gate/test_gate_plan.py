@@ -194,7 +194,7 @@ def _config(folder, *overrides):
 
 def test_the_command_refuses_margins_and_says_which_it_can(dataset, tmp_path, capsys):
     with pytest.raises(UsageError, match=r"overall: 3 points need about 394 images") as refused:
-        plan_command(_config(tmp_path), dataset=dataset.artifact.folder, churn=None, attempts=1, as_json=False)
+        plan_command(_config(tmp_path), dataset=str(dataset.artifact.folder), churn=None, attempts=1, as_json=False)
     assert refused.value.exit_code == 2
     assert "gate.margin=0.039" in refused.value.remedy
     table = capsys.readouterr().out
@@ -205,7 +205,7 @@ def test_the_command_refuses_margins_and_says_which_it_can(dataset, tmp_path, ca
 
 def test_the_command_prints_a_plan_that_can_be_read_back(dataset, tmp_path, capsys):
     config = _config(tmp_path, "gate.margin=0.05", "gate.critical_slices=[site=A]", "gate.critical_margin=0.15")
-    assert plan_command(config, dataset=dataset.artifact.folder, churn=0.04, attempts=1, as_json=True) == 0
+    assert plan_command(config, dataset=str(dataset.artifact.folder), churn=0.04, attempts=1, as_json=True) == 0
     made = Plan.model_validate_json(capsys.readouterr().out)
     assert made.supported
     assert (made.churn, made.churn_source, made.num_images) == (0.04, "given", 240)
@@ -215,7 +215,7 @@ def test_the_command_prints_a_plan_that_can_be_read_back(dataset, tmp_path, caps
 def test_an_unknown_critical_slice_is_named_with_its_near_matches(dataset, tmp_path):
     config = _config(tmp_path, "gate.critical_slices=[site=a]")
     with pytest.raises(UsageError, match="did you mean site="):
-        plan_command(config, dataset=dataset.artifact.folder, churn=None, attempts=1, as_json=False)
+        plan_command(config, dataset=str(dataset.artifact.folder), churn=None, attempts=1, as_json=False)
 
 
 def test_the_churn_comes_from_the_last_verdict_against_a_champion(dataset, tmp_path, capsys):
@@ -224,7 +224,7 @@ def test_the_churn_comes_from_the_last_verdict_against_a_champion(dataset, tmp_p
     (tmp_path / "cache" / "gate-trained" / "c").mkdir()
     (tmp_path / "cache" / "gate-trained" / "c" / "verdict.json").write_text("{}")
     config = _config(tmp_path, "gate.margin=0.1")
-    assert plan_command(config, dataset=dataset.artifact.folder, churn=None, attempts=1, as_json=True) == 0
+    assert plan_command(config, dataset=str(dataset.artifact.folder), churn=None, attempts=1, as_json=True) == 0
     made = Plan.model_validate_json(capsys.readouterr().out)
     assert made.churn == pytest.approx(0.1)
     assert "24 of 240" in made.churn_source
@@ -233,12 +233,12 @@ def test_the_churn_comes_from_the_last_verdict_against_a_champion(dataset, tmp_p
 def test_without_golden_images_there_is_no_plan(tmp_path):
     empty = tiny_dataset(tmp_path / "empty", counts={"train": 6, "val": 6, "golden": 0}, size_px=16)
     with pytest.raises(DataError, match="no golden images"):
-        plan_command(_config(tmp_path), dataset=empty.artifact.folder, churn=None, attempts=1, as_json=False)
+        plan_command(_config(tmp_path), dataset=str(empty.artifact.folder), churn=None, attempts=1, as_json=False)
 
 
 def test_without_data_the_command_says_which_key_to_set(tmp_path):
     with pytest.raises(UsageError, match="no data"):
-        plan_command(_config(tmp_path), dataset=None, churn=None, attempts=1, as_json=False)
+        plan_command(_config(tmp_path), dataset="", churn=None, attempts=1, as_json=False)
 
 
 def test_a_folder_of_images_is_ingested_as_the_pipeline_does(tmp_path, capsys):
@@ -250,7 +250,7 @@ def test_a_folder_of_images_is_ingested_as_the_pipeline_does(tmp_path, capsys):
         for number in range(60):
             Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(tmp_path / "images" / name / f"{number}.png")
     config = _config(tmp_path, f"ingest.source={tmp_path / 'images'}", "ingest.image_size_px=16", "gate.margin=0.3")
-    assert plan_command(config, dataset=None, churn=0.05, attempts=1, as_json=False) == 0
+    assert plan_command(config, dataset="", churn=0.05, attempts=1, as_json=False) == 0
     assert "class=bad" in capsys.readouterr().out
     assert list((tmp_path / "cache" / "ingest").iterdir())
     assert not (tmp_path / "runs").exists()
@@ -275,7 +275,7 @@ def test_the_command_says_that_grouped_images_count_less(tmp_path, capsys):
     settings = [f"ingest.source={tmp_path / 'images'}", "ingest.image_size_px=16", "gate.margin=0.45"]
     settings += ["ingest.attributes_from_name=(?P<part>part[0-9]+)-", "ingest.group_by=[part]"]
     with pytest.raises(UsageError, match="overall: 45 points"):
-        plan_command(_config(tmp_path, *settings), dataset=None, churn=0.05, attempts=1, as_json=False, together=0.3)
+        plan_command(_config(tmp_path, *settings), dataset="", churn=0.05, attempts=1, as_json=False, together=0.3)
     text = capsys.readouterr().out
     assert "groups count like about" in text
     assert "in 30 % of the groups" in text
