@@ -1,6 +1,6 @@
 # Targets call scripts and commands; the logic is in them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stats check format compile lock clean
+.PHONY: help setup demo test slow infra images stats check format compile lock clean
 PY := .venv/bin/python
 
 help:  ## list the targets
@@ -13,7 +13,16 @@ demo: setup  ## run the whole loop on generated images and print the verdict
 	@.venv/bin/sightline demo
 
 test: setup  ## run the tests
-	@$(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	@$(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not slow"
+
+slow: setup  ## run the tests that take long
+	@$(PY) -m pytest -n 2 --dist worksteal --max-worker-restart 0 -m slow --timeout 1800
+
+infra: setup  ## Terraform: native tests, apply against an AWS on loopback, checkov
+	@$(PY) -m pytest tests/infra --timeout 1800
+
+images: setup  ## build images with what engine is there, and run them (needs podman and mmdebstrap, or docker)
+	@SIGHTLINE_IMAGES=build $(PY) -m pytest tests/images/test_images_build.py --timeout 2400
 
 stats: setup  ## verify every error rate that is claimed, at full size (about 20 minutes; `make test` has a short form)
 	@SIGHTLINE_STATS=full $(PY) -m pytest tests/stats -n 2 --dist worksteal --timeout 3000
