@@ -21,7 +21,7 @@ ENVIRONMENT: Mapping[str, str] = {
 LABELS = ("title", "description", "licenses", "source", "revision", "version", "base.name")
 SBOM = "/opt/sightline/sbom.cdx.json"
 # What an unpacked image may take; half of it is CUDA where there is PyTorch.
-MOST_MB: Mapping[str, int] = {"base": 1300, "train": 9000, "compile": 9500, "serve": 1500}
+MOST_MB: Mapping[str, int] = {"base": 1300, "train": 7500, "compile": 7500, "serve": 1300}
 _SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "ACCESS_KEY", "INDEX_URL")
 _GRACE_S = 20
 _TERMINATED = 143
