@@ -11,6 +11,7 @@ from sightline.models.weights import load_weights, save
 from sightline.store.objects import open_store
 from sightline.train.checkpoints import Checkpoint, Checkpoints
 from sightline.train.datamodule import make_datamodule
+from sightline.train.gradients import make_strategy
 from sightline.train.job import Epoch, Job
 from sightline.train.module import make_module
 from sightline.train.resume import History, make_checkpoint_io, make_saver
@@ -71,19 +72,16 @@ def _resumption(job: Job, history: History) -> tuple[list[Any], list[Any], Check
 def _trainer(job: Job, world: int, callbacks: list[Any], plugins: list[Any]) -> Any:
     import pytorch_lightning as lightning
     import torch
-    from pytorch_lightning.strategies import DDPStrategy
 
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     has_gpus = torch.cuda.is_available() and torch.cuda.device_count() >= local
-    # Buffers are averaged once per epoch by the module; sending them before every step would cost a collective each.
-    ddp = DDPStrategy(process_group_backend="nccl" if has_gpus else "gloo", forward_sync_buffers=False, gradient_as_bucket_view=True)
     return lightning.Trainer(
         callbacks=callbacks,
         plugins=plugins,
         accelerator="gpu" if has_gpus else "cpu",
         devices=local,
         num_nodes=world // local,
-        strategy=ddp if world > 1 else "auto",
+        strategy=make_strategy("nccl" if has_gpus else "gloo", world) if world > 1 else "auto",
         precision="bf16-mixed" if job.config.precision == "bf16" else "32-true",
         max_epochs=job.config.epochs,
         default_root_dir=job.scratch,
