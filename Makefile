@@ -21,7 +21,7 @@ slow: setup  ## run the tests that take long
 infra: setup  ## Terraform: native tests, apply against an AWS on loopback, checkov
 	@$(PY) -m pytest tests/infra --timeout 1800
 
-images: setup  ## build images with what engine is there, and run them (needs podman and mmdebstrap, or docker)
+images: setup  ## build the base and serve images and run them (15 minutes; needs podman, runc and mmdebstrap)
 	@SIGHTLINE_IMAGES=build $(PY) -m pytest tests/images/test_images_build.py --timeout 2400
 
 stats: setup  ## verify every error rate that is claimed, at full size (about 20 minutes; `make test` has a short form)

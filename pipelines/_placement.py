@@ -63,6 +63,9 @@ ENVIRONMENT = {
     "AWS_SHARED_CREDENTIALS_FILE": f"{CREDENTIALS}/credentials",
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A tracking server that is away costs a minute, not the step: MLflow's own defaults wait for many.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
