@@ -1,3 +1,4 @@
+import re
 import threading
 import time
 from functools import reduce
@@ -22,7 +23,7 @@ from tests.s3 import s3_bucket
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 CLUSTER = ClusterConfig(train_image="registry/python-train:c-0123456789abcdef", cpus_per_node=1)
-CONFIG = TrainConfig(width=8, epochs=2, batch_size=16, num_processes=1, num_nodes=2, lr=1e-2, launcher="trainjob")
+CONFIG = TrainConfig(width=8, epochs=6, batch_size=16, num_processes=1, num_nodes=2, lr=1e-2, launcher="trainjob")
 STAGED = StagedJob("s3://bucket/jobs/k/job.json", "d" * 64)
 POD = "runtimePatches.0.trainingRuntimeSpec.template.spec.replicatedJobs.0.template.spec.template"
 
@@ -192,7 +193,7 @@ def test_a_training_whose_node_is_taken_away_goes_on_from_the_store(dataset, her
     artifact = trained(dataset, tmp_path, CONFIG, jobs=jobs)
     thread.join()
     assert trainer.started == 2
-    assert "training goes on after epoch 1" in next(tmp_path.glob("nodes/*-2/node-0/log")).read_text()
+    assert re.search(r"training goes on after epoch [1-5]\b", next(tmp_path.glob("nodes/*-2/node-0/log")).read_text())
     assert artifact.digest == here.digest
 
 
