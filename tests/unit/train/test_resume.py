@@ -23,7 +23,7 @@ from sightline.train.state_file import read_state
 from tests.datasets import tiny_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
-CONFIG = TrainConfig(width=8, epochs=3, batch_size=16, num_processes=2, lr=1e-2)
+CONFIG = TrainConfig(width=8, epochs=6, batch_size=16, num_processes=2, lr=1e-2)
 KEY = "c" * 64
 
 
@@ -57,7 +57,7 @@ def uninterrupted(dataset, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def interrupted(dataset, tmp_path_factory):
-    """The folder of checkpoints that a training leaves whose second process is killed outright in the third epoch."""
+    """The folder of checkpoints that a training leaves whose second process is killed outright when two epochs are done."""
     place = tmp_path_factory.mktemp("interrupted") / "jobs"
 
     def kill(epoch):
@@ -79,6 +79,13 @@ def rank_of(number):
     return found[-1]
 
 
+def newest(place):
+    """The epoch of the newest checkpoint; some are left to go on with."""
+    epoch = max(int(path.parent.name.removeprefix("epoch-")) for path in place.glob("checkpoints/*/manifest.json"))
+    assert 2 <= epoch < CONFIG.epochs
+    return epoch
+
+
 def copied(place, target):
     store, copy = open_store(str(place)), open_store(str(target))
     for key in store.list():
@@ -89,7 +96,7 @@ def copied(place, target):
 def test_a_training_whose_process_was_killed_ends_with_the_same_bytes_as_one_that_was_not(dataset, uninterrupted, interrupted, tmp_path):
     job = make_job(dataset, tmp_path / "scratch", copied(interrupted, tmp_path / "jobs"))
     weights, epochs = train(job)
-    assert "training goes on after epoch 2" in log(job)
+    assert f"training goes on after epoch {newest(interrupted)}\n" in log(job)
     assert weights == uninterrupted[0]
     assert epochs == uninterrupted[1]
 
@@ -97,21 +104,23 @@ def test_a_training_whose_process_was_killed_ends_with_the_same_bytes_as_one_tha
 @pytest.mark.slow
 def test_a_damaged_newest_checkpoint_costs_an_epoch_and_no_byte(dataset, uninterrupted, interrupted, tmp_path):
     place = copied(interrupted, tmp_path / "jobs")
-    path = place / "checkpoints/epoch-00002/state.safetensors"
+    last = newest(place)
+    path = place / f"checkpoints/epoch-{last:05d}/state.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     job = make_job(dataset, tmp_path / "scratch", place)
     assert train(job) == uninterrupted
-    assert "the checkpoint of epoch 2 cannot be used" in log(job)
-    assert "training goes on after epoch 1" in log(job)
+    assert f"the checkpoint of epoch {last} cannot be used" in log(job)
+    assert f"training goes on after epoch {last - 1}\n" in log(job)
 
 
 def test_control_a_resume_that_loses_the_optimisers_moments_is_seen(dataset, uninterrupted, interrupted, tmp_path):
     place = copied(interrupted, tmp_path / "jobs")
     checkpoints = Checkpoints(open_store(str(place)), KEY, tmp_path)
-    state = read_state(checkpoints.newest().path)
+    found = checkpoints.newest()
+    state = read_state(found.path)
     for moments in state["optimizer_states"][0]["state"].values():
         moments["exp_avg"] = torch.zeros_like(moments["exp_avg"])
-    checkpoints.save(2, state)
+    checkpoints.save(found.epoch, state)
     assert train(make_job(dataset, tmp_path / "scratch", place))[0] != uninterrupted[0]
 
 
