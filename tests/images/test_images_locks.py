@@ -86,7 +86,7 @@ def test_programs_are_modules_that_exist():
     assert all((ROOT / "src" / (module.replace(".", "/") + ".py")).is_file() for modules in PROGRAMS.values() for module in modules)
 
 
-@pytest.fixture(scope="module", params=INSTALLED)
+@pytest.fixture(scope="module", params=[INSTALLED[0], *(pytest.param(name, marks=pytest.mark.slow) for name in INSTALLED[1:])])
 def installed(request, tmp_path_factory) -> tuple[str, Path]:
     """The name of an image, and the Python of a fresh environment from its lock with the library itself, as in the image."""
     uv = Path(sys.executable).with_name("uv")

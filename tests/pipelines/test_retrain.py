@@ -77,7 +77,7 @@ def test_a_run_that_neither_promoted_nor_rejected_is_an_error_although_kubeflow_
 
     @dsl.pipeline(name="silent")
     def silent(run_id: str, store: dict):
-        with dsl.ExitHandler(components.report(run_id=run_id, store=store)):
+        with dsl.ExitHandler(components.report(run_id=run_id, store=store, cluster={})):
             said = quoted()
             with dsl.If(said.outputs["Output"] == "pass"):
                 quoted()

@@ -181,6 +181,7 @@ def test_two_nodes_train_what_one_machine_trains_and_leave_nothing_behind(datase
     assert len(list(tmp_path.glob("nodes/*/node-*/sightline-*/inputs-*.lock"))) == 8
 
 
+@pytest.mark.slow
 def test_a_training_whose_node_is_taken_away_goes_on_from_the_store(dataset, here, server, trainer, jobs, tmp_path):
     def take_away():
         store = open_store(jobs)

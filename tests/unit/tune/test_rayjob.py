@@ -136,6 +136,7 @@ def searched(dataset, folder, config, jobs):
     )
 
 
+@pytest.mark.slow
 def test_a_search_whose_machines_are_taken_away_goes_on_and_leaves_nothing_behind(dataset, server, operator, tmp_path):
     journals = []
 
