@@ -130,3 +130,4 @@ def _on_pool(task: PipelineTask, where: dict[str, Any]) -> None:
     kubernetes.add_toleration_json(task, where["tolerations"])
     kubernetes.add_node_affinity_json(task, where["affinity"])
     kubernetes.add_pod_label(task, "kueue.x-k8s.io/queue-name", "sightline")
+    kubernetes.add_pod_label(task, "kueue.x-k8s.io/priority-class", "sightline-scheduled")

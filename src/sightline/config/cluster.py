@@ -1,4 +1,4 @@
-"""The cluster that distributed work runs on; never part of a step's key, because it changes where the work is done and not what comes out."""
+"""The cluster of distributed work; never part of a step's key: it changes where the work is done and not what comes out."""
 
 from pydantic import Field
 

@@ -83,7 +83,8 @@ def _template(cluster: ClusterConfig, name: str, container: str, resources: Mapp
         "labels": {_JOB: name, "app.kubernetes.io/part-of": "sightline"},
         "annotations": {"karpenter.sh/do-not-disrupt": "true"},
     }
-    return {"metadata": metadata, "spec": {**pod_spec(cluster, account=ACCOUNT, gpus=0), "containers": [running]}}
+    pod = {**pod_spec(cluster, account=ACCOUNT, gpus=0), "automountServiceAccountToken": False, "containers": [running]}
+    return {"metadata": metadata, "spec": pod}
 
 
 def read_state(found: Mapping[str, Any]) -> State:

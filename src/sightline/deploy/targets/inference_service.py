@@ -16,6 +16,7 @@ Body = dict[str, Any]
 MODE = "serving.kserve.io/deploymentMode"
 STANDARD = "Standard"
 _SHORT = 12
+_CONTAINER = "kserve-container"
 # What a canary must not have: its number of pods is fixed.
 _SCALING = ("maxReplicas", "scaleTarget", "scaleMetric", "autoScaling", "workerSpec")
 
@@ -45,6 +46,7 @@ class Served:
         """A predictor that serves this model and is like ``template`` in everything else."""
         model = copy.deepcopy(dict(template.get("model") or {}))
         model |= {
+            "name": _CONTAINER,  # of the runtime's container; KServe 0.21's schema asks for it in a canary, though not in the predictor
             "modelFormat": {"name": "sightline"},
             "runtime": self.runtime,
             "protocolVersion": "v2",
