@@ -2,9 +2,9 @@
 
 _REGISTRY = "ghcr.io/sightline"
 
-BASE = f"{_REGISTRY}/python-base:c-38e04e3f6e94211d"
-TRAIN = f"{_REGISTRY}/python-train:c-ca93462aa58c4d16"
-COMPILE = f"{_REGISTRY}/python-compile:c-c7b5efd586aa9a32"
-SERVE = f"{_REGISTRY}/python-serve:c-837725c862b0c3ed"
+BASE = f"{_REGISTRY}/python-base:c-adb6708297347f72"
+TRAIN = f"{_REGISTRY}/python-train:c-f8f704cac247e177"
+COMPILE = f"{_REGISTRY}/python-compile:c-10ac743f7895979c"
+SERVE = f"{_REGISTRY}/python-serve:c-adca5602c6087b42"
 
 CATALOGUE = (BASE, TRAIN, COMPILE, SERVE)
