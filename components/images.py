@@ -2,9 +2,9 @@
 
 _REGISTRY = "ghcr.io/sightline"
 
-BASE = f"{_REGISTRY}/python-base:c-adb6708297347f72"
-TRAIN = f"{_REGISTRY}/python-train:c-f8f704cac247e177"
-COMPILE = f"{_REGISTRY}/python-compile:c-10ac743f7895979c"
-SERVE = f"{_REGISTRY}/python-serve:c-adca5602c6087b42"
+BASE = f"{_REGISTRY}/python-base:c-5cdb50969f74dd95"
+TRAIN = f"{_REGISTRY}/python-train:c-965dc918540aebb8"
+COMPILE = f"{_REGISTRY}/python-compile:c-74fd8491d0a79ca2"
+SERVE = f"{_REGISTRY}/python-serve:c-15a68b6887d2bfb9"
 
 CATALOGUE = (BASE, TRAIN, COMPILE, SERVE)

@@ -15,13 +15,15 @@ def verify(registry: str, cache: str, *, delete_damaged: bool) -> dict[str, Any]
         cache: the same; damaged finished steps are deleted when ``delete_damaged`` says so, they can be computed again.
 
     Raises:
-        UsageError: there is nothing to look at, or ``delete_damaged`` without a cache.
+        UsageError: there is nothing to look at, or nothing at the address, or ``delete_damaged`` without a cache.
     """
     if not registry and not cache:
         raise UsageError("nothing to verify", remedy="name --registry, --cache or both")
     if delete_damaged and not cache:
         raise UsageError("--delete-damaged needs --cache", remedy="a registry is never changed; restore it from a backup")
     found: dict[str, Any] = {}
+    for place in filter(None, (registry, cache)):
+        _require_content(located(place))
     if registry:
         from sightline.registry.verify import verify_registry
 
@@ -29,6 +31,13 @@ def verify(registry: str, cache: str, *, delete_damaged: bool) -> dict[str, Any]
     if cache:
         found["cache"] = _cache(located(cache), delete_damaged=delete_damaged)
     return found
+
+
+def _require_content(uri: str) -> None:
+    from sightline.store.objects import open_store
+
+    if not open_store(uri).list():
+        raise UsageError(f"nothing is kept at {uri}", remedy="check the address: --registry is store.registry, --cache is store.cache")
 
 
 def _cache(uri: str, *, delete_damaged: bool) -> dict[str, Any]:

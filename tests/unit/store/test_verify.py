@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sightline.cli.app import app
-from sightline.errors import DataError
+from sightline.errors import DataError, UsageError
 from sightline.store.cache import open_cache
 from sightline.store.objects import open_store
 from sightline.store.verify import delete_step, verify_cache
@@ -61,3 +61,10 @@ def test_the_command_names_damage_with_exit_code_65_and_deletes_only_when_told_t
     assert done.exit_code == 0
     assert json.loads(done.stdout)["cache"]["deleted"] == ["train/two"]
     assert runner.invoke(app, ["verify", "--cache", cache]).exit_code == 0
+
+
+def test_an_address_without_content_is_not_called_sound(cache: str) -> None:
+    for option in ("--cache", "--registry"):
+        found = CliRunner().invoke(app, ["verify", option, f"{cache}-misspelt"])
+        assert isinstance(found.exception, UsageError)
+        assert "nothing is kept" in str(found.exception)
