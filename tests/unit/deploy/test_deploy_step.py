@@ -53,7 +53,8 @@ def deployment(output: StepOutput) -> Deployment:
 
 
 def assert_no_server_is_left() -> None:
-    left = [child for child in psutil.Process().children(recursive=True) if "sightline.serve" in " ".join(child.cmdline())]
+    running = [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    left = [child for child in running if "sightline.serve" in " ".join(child.cmdline())]
     assert left == []
 
 
